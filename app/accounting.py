@@ -1,0 +1,160 @@
+"""Where every sample of a call went: counted in whole samples at 8 kHz, turned into seconds at the end.
+
+Seconds are multiples of 1/8000 s, so six decimals say them exactly and the four parts of a leg add up to its
+length to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Self
+
+from app.domain import SAMPLE_RATE_HZ, Leg
+
+
+class Kind(Enum):
+    """What a sample was: sound that came, a gap filled with silence, sound dropped during a pause."""
+
+    HEARD = auto()
+    LOST = auto()
+    PAUSED = auto()
+
+
+@dataclass(slots=True)
+class Counts:
+    """Samples at 8 kHz by kind."""
+
+    heard: int = 0
+    lost: int = 0
+    paused: int = 0
+
+    def __iadd__(self, other: Counts) -> Self:
+        self.heard += other.heard
+        self.lost += other.lost
+        self.paused += other.paused
+        return self
+
+    def add(self, kind: Kind, samples: int) -> None:
+        """Count samples of one kind."""
+        if kind is Kind.HEARD:
+            self.heard += samples
+        elif kind is Kind.LOST:
+            self.lost += samples
+        else:
+            self.paused += samples
+
+
+class Timeline:
+    """The kind of each sample of a call at 8 kHz, from counts at the sender's rate.
+
+    The resampler answers late, so kinds wait here in runs until its samples come out. n samples in are
+    round(n · 8000 / rate) out, halves up, counted from the last `restart`: the resampler's own rule.
+    """
+
+    def __init__(self, in_hz: int) -> None:
+        self._in_hz = in_hz
+        self._base = 0
+        self._in_samples = 0
+        self._taken = 0
+        self._runs: deque[tuple[int, Kind]] = deque()  # (one past its last sample, kind)
+
+    def add(self, kind: Kind, in_samples: int) -> int:
+        """Append samples at the sender's rate; returns how many they are at 8 kHz."""
+        before = self._end()
+        self._in_samples += in_samples
+        end = self._end()
+        if end > before:
+            if self._runs and self._runs[-1][1] is kind:
+                self._runs.pop()
+            self._runs.append((end, kind))
+        return end - before
+
+    def restart(self) -> None:
+        """Count from here, as a flushed resampler does."""
+        self._base, self._in_samples = self._end(), 0
+
+    def take(self, samples: int) -> Counts:
+        """The kinds of the next `samples` at 8 kHz."""
+        counts = Counts()
+        until = self._taken + samples
+        while self._runs and self._taken < until:
+            end, kind = self._runs[0]
+            step = min(end, until) - self._taken
+            counts.add(kind, step)
+            self._taken += step
+            if self._taken == end:
+                self._runs.popleft()
+        return counts
+
+    def _end(self) -> int:
+        return self._base + (2 * self._in_samples * SAMPLE_RATE_HZ + self._in_hz) // (2 * self._in_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAccount:
+    """Where the samples of one leg went (at 8 kHz): scored + silence + rejected + lost = the whole leg.
+
+    scored_samples: inside utterances whose scores are published. silence_samples: outside utterances.
+    rejected_samples: by reason, `paused`, `blip` or an abstention's. lost_samples: never arrived, filled.
+    """
+
+    scored_samples: int
+    silence_samples: int
+    rejected_samples: Mapping[str, int]
+    lost_samples: int
+
+    @property
+    def total_samples(self) -> int:
+        """The leg's length."""
+        rejected = sum(self.rejected_samples.values())
+        return self.scored_samples + self.silence_samples + rejected + self.lost_samples
+
+    def body(self) -> dict[str, object]:
+        """As JSON, in seconds."""
+        return {
+            "scored_s": seconds(self.scored_samples),
+            "silence_s": seconds(self.silence_samples),
+            "rejected_s": seconds(sum(self.rejected_samples.values())),
+            "lost_s": seconds(self.lost_samples),
+            "rejected": {reason: seconds(n) for reason, n in sorted(self.rejected_samples.items())},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LegSummary:
+    """One leg at the end of a call. utterances: records made."""
+
+    utterances: int
+    audio: AudioAccount
+
+
+@dataclass(frozen=True, slots=True)
+class CallSummary:
+    """The account of a call, so far or at its end."""
+
+    call_id: str
+    legs: Mapping[Leg, LegSummary]
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the call: all legs are equally long."""
+        return seconds(max(leg.audio.total_samples for leg in self.legs.values()))
+
+    def body(self) -> dict[str, object]:
+        """As JSON, the fields of the `summary` message."""
+        return {
+            "call_id": self.call_id,
+            "duration_s": self.duration_s,
+            "legs": {
+                leg.value: {"utterances": summary.utterances, "audio": summary.audio.body()}
+                for leg, summary in self.legs.items()
+            },
+        }
+
+
+def seconds(samples: int) -> float:
+    """Samples at 8 kHz in seconds, exact to the sixth decimal."""
+    return round(samples / SAMPLE_RATE_HZ, 6)

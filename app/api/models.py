@@ -1,0 +1,35 @@
+"""`/v1/models` and `/v1/lines`: what scores are made with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from app.api.deps import ServicesDep, require_key
+from app.api.protocol import LineBody, Listing, Problem, ServedModelBody
+
+router = APIRouter(
+    prefix="/v1", tags=["models"], dependencies=[Depends(require_key)], responses={401: {"model": Problem}}
+)
+
+
+@router.get("/models", summary="The bundles in service", response_model=Listing[ServedModelBody])
+async def list_models(services: ServicesDep) -> dict[str, Any]:
+    """The bundle in service: its categories in order, its form and the device it runs on."""
+    engine = services.engine
+    item = {
+        "bundle": engine.model.bundle,
+        "version": engine.model.version,
+        "head": engine.model.head,
+        "categories": list(engine.categories),
+        "variant": engine.variant,
+        "provider": engine.provider,
+    }
+    return {"items": [item], "next": None}
+
+
+@router.get("/lines", summary="Line profiles", response_model=Listing[LineBody])
+async def list_lines(services: ServicesDep) -> dict[str, Any]:
+    """Every line heard by this process since it started. A profile holds nothing about a person."""
+    return {"items": services.engine.line_bodies(), "next": None}

@@ -1,0 +1,137 @@
+"""`POST /v1/score`: a recording as the call it would have been, answered at once and kept nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.datastructures import UploadFile
+
+from app.accounting import CallSummary
+from app.api.deps import Services, ServicesDep, require_key
+from app.api.errors import ProblemError
+from app.api.protocol import Problem, ScoreBody
+from app.audio.recording import Recording, RecordingError, open_recording
+from app.domain import Leg, UtteranceRecord
+from app.engine import Engine
+from app.inference.errors import InferenceError
+from app.pipeline import SessionWarning, recording_start, score_recording, score_whole
+from app.wire.native import random_call_id
+from app.wire.replies import record_body
+
+router = APIRouter(prefix="/v1", tags=["score"], dependencies=[Depends(require_key)])
+
+_NAME = r"^[A-Za-z0-9._~-]{1,64}$"
+_CALL_ID = r"^[A-Za-z0-9._~-]{1,128}$"
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 401, 413, 422, 500, 503)
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UploadOptions:
+    """How an upload is to be taken."""
+
+    call_id: str
+    line: str
+    legs: tuple[Leg, ...] | None
+    whole: bool
+    salience: bool
+    consent: bool
+    notice_given: bool
+
+
+def upload_options(
+    whole: Annotated[bool, Query(description="The recording is one utterance.")] = False,
+    line: Annotated[str, Query(pattern=_NAME, description="Where the audio comes from.")] = "default",
+    legs: Annotated[
+        str | None, Query(description="Who is on each channel, as `customer,agent` (the default for two).")
+    ] = None,
+    call_id: Annotated[str | None, Query(pattern=_CALL_ID, description="What records name the call.")] = None,
+    salience: Annotated[bool, Query(description="Add the weight of each token.")] = False,
+    consent: Annotated[bool, Query(description="The speakers have consented.")] = False,
+    notice_given: Annotated[bool, Query(description="The speakers were told.")] = False,
+) -> UploadOptions:
+    """The query parameters of an upload.
+
+    Raises:
+        ProblemError: 422, `legs` names something else than legs, or one twice.
+    """
+    return UploadOptions(call_id or random_call_id(), line, parse_legs(legs), whole, salience, consent, notice_given)
+
+
+def parse_legs(text: str | None) -> tuple[Leg, ...] | None:
+    """`customer,agent` as legs.
+
+    Raises:
+        ProblemError: 422.
+    """
+    if text is None:
+        return None
+    names = re.split(r"\s*,\s*", text.strip())
+    if len(names) > len(Leg) or len(set(names)) != len(names) or not set(names) <= {leg.value for leg in Leg}:
+        raise ProblemError(
+            422,
+            "invalid_request",
+            "The request has a wrong value",
+            "legs: expected 'customer', 'agent' or both with a comma between",
+        )
+    return tuple(Leg(name) for name in names)
+
+
+@router.post(
+    "/score", summary="Score a recording", response_model=ScoreBody, responses=_PROBLEMS, openapi_extra=_BODY
+)
+async def score(
+    request: Request, services: ServicesDep, options: Annotated[UploadOptions, Depends(upload_options)]
+) -> dict[str, Any]:
+    """Scores a file in any format that soundfile reads (WAV, FLAC, Ogg, MP3, …), one or two channels.
+
+    Send it as the body or as the form field `file`. It is treated as a live call would be, from its line's
+    profile on, and is not kept: neither the audio nor the records.
+    """
+    payload = await read_upload(request)
+    work = partial(score_upload, payload, options, services.engine, services.settings.upload.max_duration_s)
+    loop = asyncio.get_running_loop()
+    try:
+        body, seconds = await loop.run_in_executor(services.pool, work)
+    except RecordingError as error:
+        raise unusable(error) from None
+    count(services, body, seconds)
+    return body
+
+
+async def read_upload(request: Request) -> bytes:
+    """The recording, from a form's `file` or from the whole body.
+
+    Raises:
+        ProblemError: 422, a form without a file; 413 comes from `BodyLimit`.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await request.body()
+    async with request.form(max_files=1, max_fields=8) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise ProblemError(
+                422, "missing_file", "The form holds no file", "expected a form field 'file' that is a file"
+            )
+        return await file.read()

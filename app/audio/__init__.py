@@ -1,0 +1,1 @@
+"""Wire bytes to utterance boundaries: codecs, resampling, framing, voice activity, endpoints, quality."""

@@ -1,0 +1,176 @@
+"""The words of the service as frozen values: what crosses between its rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SAMPLE_RATE_HZ = 8_000
+"""Rate of canonical audio: mono float32 in [-1, 1] per leg."""
+
+FloatArray = npt.NDArray[np.float32]
+TokenArray = npt.NDArray[np.int64]
+
+
+class Leg(StrEnum):
+    """One side of a call."""
+
+    CUSTOMER = "customer"
+    AGENT = "agent"
+
+
+class Encoding(StrEnum):
+    """How a sample is written on the wire (s16le: signed 16-bit, little endian)."""
+
+    PCM_MULAW = "pcm_mulaw"
+    PCM_ALAW = "pcm_alaw"
+    PCM_S16LE = "pcm_s16le"
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes per sample of one channel."""
+        return 2 if self is Encoding.PCM_S16LE else 1
+
+
+class AbstainReason(StrEnum):
+    """Why an utterance carries no emotion."""
+
+    TOO_SHORT = "too_short"
+    TOO_NOISY = "too_noisy"
+    UNCERTAIN = "uncertain"
+    NOT_SPEECH = "not_speech"
+    POLICY = "policy"
+
+    @property
+    def hides_scores(self) -> bool:
+        """True where even the posterior would mislead (or is forbidden), so it is not published."""
+        return self in (AbstainReason.TOO_SHORT, AbstainReason.NOT_SPEECH, AbstainReason.POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """The audio of a stream: `channels` are interleaved in the order given."""
+
+    encoding: Encoding
+    sample_rate_hz: int
+    channels: tuple[Leg, ...]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample instant over all channels."""
+        return self.encoding.sample_bytes * len(self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """What a client says of a call before its first audio."""
+
+    call_id: str
+    format: AudioFormat
+    line: str = "default"
+    language: str | None = None
+    interim: bool = False
+    salience: bool = False
+    consent: bool = False
+    notice_given: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPacket:
+    """Audio as it arrived: whole or broken sample instants, interleaved over the call's channels.
+
+    `position_samples` is where the packet starts on the sender's sample clock (at the sender's rate), or
+    None when the wire has no clock and packets are contiguous.
+    """
+
+    payload: bytes
+    position_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioQuality:
+    """How good the sound of one utterance was.
+
+    snr_db: speech power over the leg's noise floor, None while the floor is unknown.
+    clipped: share of samples at full scale, [0, 1].
+    packet_loss: share of the utterance that was concealed or filled, [0, 1].
+    """
+
+    snr_db: float | None
+    clipped: float
+    packet_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of speech of one leg, cut and tokenised, ready to be scored.
+
+    tokens: int64 [K, T], None when the utterance must not be or could not be tokenised.
+    start_s, end_s: seconds on the leg's sample clock. speech_s: voiced seconds inside it.
+    reason: an abstention already known (policy, too short, too noisy), with a `detail` for people.
+    """
+
+    call_id: str
+    leg: Leg
+    utterance_id: str
+    start_s: float
+    end_s: float
+    speech_s: float
+    tokens: TokenArray | None
+    quality: AudioQuality
+    reason: AbstainReason | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineRef:
+    """Which line profile a record was scored with, and how many utterances it held then."""
+
+    id: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which bundle and head made a score."""
+
+    bundle: str
+    version: str
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceRecord:
+    """What users get: one per utterance (`docs/protocol.md` gives every field).
+
+    scores: calibrated posterior by category, rounded to 4 digits; None when withheld.
+    confidence: largest posterior. arousal, valence: [-1, 1]. expected_cost: in the units of the cost matrix.
+    salience: weight of each token in the pooled embedding, sums to 1; only when asked for.
+    latency_ms: end of utterance to record, None where there was no clock (a file).
+    """
+
+    call_id: str
+    leg: Leg
+    utterance_id: str
+    start_s: float
+    end_s: float
+    scores: Mapping[str, float] | None
+    emotion: str | None
+    abstained: bool
+    reason: AbstainReason | None
+    detail: str | None
+    confidence: float | None
+    arousal: float | None
+    valence: float | None
+    expected_cost: float | None
+    salience: tuple[float, ...] | None
+    model: ModelRef
+    line_profile: LineRef
+    audio_quality: AudioQuality
+    latency_ms: float | None = None

@@ -1,0 +1,1 @@
+"""From tokens to records: tokenizer, encoder, head, line profile, calibration and the scorer."""

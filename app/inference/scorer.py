@@ -1,0 +1,190 @@
+"""One utterance to one record: encode, score, calibrate, abstain where that is more honest, price it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from app.bundle.loader import LoadedBundle
+from app.bundle.manifest import DEFAULT_HEAD
+from app.domain import AbstainReason, FloatArray, LineRef, ModelRef, Utterance, UtteranceRecord
+from app.inference.batcher import Batcher
+from app.inference.calibration import posterior
+from app.inference.encoder import Encoder
+from app.inference.errors import InferenceError, require_finite
+from app.inference.head import Head, HeadOutput
+from app.inference.line_profile import LegContext, LineProfile
+
+SCORE_DIGITS = 4
+SALIENCE_DIGITS = 6
+
+Verdict = tuple[AbstainReason | None, str | None]
+
+
+class CostModel(Protocol):
+    """What a decision costs; `app.policy.CostMatrix` is the one that sites configure."""
+
+    def expected_cost(self, posterior: Sequence[float], categories: Sequence[str], decision: str) -> float:
+        """Expected cost of publishing `decision`; the posterior is in the order of `categories`."""
+        ...
+
+
+class ZeroOneCost:
+    """Every mistake costs 1: the expected cost is the probability of being wrong."""
+
+    def expected_cost(self, posterior: Sequence[float], categories: Sequence[str], decision: str) -> float:
+        """1 - p(decision)."""
+        return 1.0 - posterior[list(categories).index(decision)]
+
+
+class Scorer:
+    """Scores utterances for any number of threads: it holds no state of calls, lines or legs.
+
+    Args:
+        bundle: a loaded bundle.
+        cost_matrix: the site's costs; None makes every mistake cost 1.
+        batcher: where the encoder runs; None runs it in the caller's thread.
+        min_confidence: overrides the bundle's abstention threshold.
+        head: which of the bundle's heads.
+
+    Raises:
+        ValueError: for a head the bundle lacks.
+    """
+
+    def __init__(
+        self,
+        bundle: LoadedBundle,
+        cost_matrix: CostModel | None = None,
+        *,
+        batcher: Batcher | None = None,
+        min_confidence: float | None = None,
+        head: str = DEFAULT_HEAD,
+    ) -> None:
+        manifest = bundle.manifest
+        if head not in bundle.heads:
+            raise ValueError(f"expected one of the heads {sorted(bundle.heads)}, got {head!r}")
+        self.model = ModelRef(manifest.name, manifest.version, head)
+        self.categories = tuple(manifest.heads[head].categories)
+        self.embedding_dim = manifest.encoder.embedding_dim
+        self._min_tokens = manifest.encoder.min_tokens
+        line = manifest.line_profile
+        self._population = (np.array(line.population_mean), np.array(line.population_var), line.prior_n)
+        self._cost = ZeroOneCost() if cost_matrix is None else cost_matrix
+        self._batcher = Batcher(Encoder(bundle.encoder, manifest.encoder)) if batcher is None else batcher
+        self._head = Head(bundle.heads[head], manifest.heads[head])
+        self._min_confidence = manifest.abstain.min_confidence if min_confidence is None else min_confidence
+
+    def score(
+        self,
+        utterance: Utterance,
+        line_profile: LineProfile,
+        leg_context: LegContext,
+        want_salience: bool = False,
+    ) -> tuple[UtteranceRecord, FloatArray | None]:
+        """The record of one utterance, and its embedding where the line and the leg may learn from it.
+
+        The first of these that holds is the reason of an abstention: policy, too_short (known already, or
+        fewer than min_tokens), not_speech, too_noisy (known already), uncertain. An utterance without one
+        gives its embedding float32 [D], for the caller to update line profile and leg context with; an
+        abstention gives None, and neither may learn from it. `expected_cost` is that of deciding for the
+        top category, and is given wherever scores are.
+
+        Raises:
+            InferenceError: where a graph fails, a number is not finite or the profile has another width;
+                nothing may be published.
+        """
+        verdict = self._without_listening(utterance)
+        if verdict[0] is not None or utterance.tokens is None:
+            return self._withheld(utterance, line_profile, verdict), None
+        embedding, salience = self._batcher.encode(utterance.tokens)
+        output = self._score_head(embedding, line_profile, leg_context)
+        threshold = self._head.spec.speech_threshold
+        if output.speech < threshold:
+            verdict = (
+                AbstainReason.NOT_SPEECH,
+                f"speech logit {output.speech:.2f}, {threshold:.2f} is needed",
+            )
+            return self._withheld(utterance, line_profile, verdict), None
+        record = self._published(utterance, line_profile, output, salience if want_salience else None)
+        return record, None if record.abstained else embedding
+
+    def _without_listening(self, utterance: Utterance) -> Verdict:
+        """Abstentions that need no graph."""
+        if utterance.reason is not None and utterance.reason.hides_scores:
+            return utterance.reason, utterance.detail
+        needed = self._min_tokens
+        got = 0 if utterance.tokens is None else utterance.tokens.shape[1]
+        if got < needed:
+            return AbstainReason.TOO_SHORT, f"{got} tokens, {needed} are needed"
+        return None, None
+
+    def _score_head(
+        self, embedding: FloatArray, line_profile: LineProfile, leg_context: LegContext
+    ) -> HeadOutput:
+        if line_profile.dim != self.embedding_dim:
+            raise InferenceError(
+                f"line profile: expected {self.embedding_dim} numbers, got {line_profile.dim}"
+            )
+        mean, std = line_profile.shrunk(*self._population)
+        return self._head.score(embedding, (mean, std, line_profile.n), leg_context)
+
+    def _published(
+        self,
+        utterance: Utterance,
+        line_profile: LineProfile,
+        output: HeadOutput,
+        salience: FloatArray | None,
+    ) -> UtteranceRecord:
+        probabilities = posterior(output.logits, self._head.spec.calibration.temperature)
+        top = int(np.argmax(probabilities))
+        confidence = float(probabilities[top])
+        reason, detail = utterance.reason, utterance.detail
+        if reason is None and confidence < self._min_confidence:
+            reason = AbstainReason.UNCERTAIN
+            detail = f"confidence {confidence:.2f}, {self._min_confidence:.2f} is needed"
+        cost = self._cost.expected_cost(probabilities.tolist(), self.categories, self.categories[top])
+        require_finite(cost, "expected cost")
+        pairs = zip(self.categories, probabilities, strict=True)
+        return replace(
+            self._withheld(utterance, line_profile, (reason, detail)),
+            scores={category: _rounded(value) for category, value in pairs},
+            emotion=self.categories[top] if reason is None else None,
+            abstained=reason is not None,
+            confidence=_rounded(confidence),
+            arousal=_rounded(output.arousal),
+            valence=_rounded(output.valence),
+            expected_cost=_rounded(cost),
+            salience=None if salience is None else tuple(round(float(v), SALIENCE_DIGITS) for v in salience),
+        )
+
+    def _withheld(self, utterance: Utterance, line_profile: LineProfile, verdict: Verdict) -> UtteranceRecord:
+        """A record that gives no scores."""
+        reason, detail = verdict
+        return UtteranceRecord(
+            call_id=utterance.call_id,
+            leg=utterance.leg,
+            utterance_id=utterance.utterance_id,
+            start_s=utterance.start_s,
+            end_s=utterance.end_s,
+            scores=None,
+            emotion=None,
+            abstained=True,
+            reason=reason,
+            detail=detail,
+            confidence=None,
+            arousal=None,
+            valence=None,
+            expected_cost=None,
+            salience=None,
+            model=self.model,
+            line_profile=LineRef(line_profile.id, line_profile.n),
+            audio_quality=utterance.quality,
+        )
+
+
+def _rounded(value: float) -> float:
+    """Rounded for publishing; never a negative zero."""
+    return round(float(value), SCORE_DIGITS) + 0.0

@@ -1,0 +1,103 @@
+"""Every Prometheus metric, declared once. Base units; no call id, number or score in a label."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+_HTTP_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Metrics:
+    """The metrics of one service, on their own registry (so that two can live in one process)."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._declare_calls()
+        self._declare_inference()
+        self._declare_doors()
+
+    def _declare_calls(self) -> None:
+        registry = self.registry
+        self.calls_active = Gauge("kowairo_calls_active", "Calls in progress.", registry=registry)
+        self.calls = Counter("kowairo_calls", "Calls that ended, by how.", ["outcome"], registry=registry)
+        self.packets = Counter("kowairo_packets", "Audio messages received.", registry=registry)
+        self.audio_seconds = Counter(
+            "kowairo_audio_seconds", "Seconds of audio received, by leg.", ["leg"], registry=registry
+        )
+        self.gap_seconds = Counter(
+            "kowairo_gap_seconds",
+            "Seconds of audio that never came and were filled, by leg.",
+            ["leg"],
+            registry=registry,
+        )
+        self.backlog_seconds = Gauge(
+            "kowairo_backlog_seconds",
+            "Seconds of received audio that wait to be worked on.",
+            registry=registry,
+        )
+        self.sheds = Counter(
+            "kowairo_sheds",
+            "Calls and subscribers turned away because a limit was reached.",
+            ["what"],
+            registry=registry,
+        )
+
+    def _declare_inference(self) -> None:
+        registry = self.registry
+        self.utterances = Counter(
+            "kowairo_utterances",
+            "Utterances, by emotion (empty when abstained) and outcome (scored, or the reason).",
+            ["emotion", "outcome"],
+            registry=registry,
+        )
+        self.utterance_latency = Histogram(
+            "kowairo_utterance_latency_seconds",
+            "From the arrival of the packet that ended an utterance to its record.",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.encoder_batch_size = Histogram(
+            "kowairo_encoder_batch_size",
+            "Utterances in one encoder run.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.bundle = Info("kowairo_bundle", "The bundle in service.", registry=registry)
+
+    def _declare_doors(self) -> None:
+        registry = self.registry
+        self.store_errors = Counter(
+            "kowairo_store_errors", "Store operations that failed.", ["operation"], registry=registry
+        )
+        self.live_subscribers = Gauge("kowairo_live_subscribers", "Open live feeds.", registry=registry)
+        self.live_dropped = Counter(
+            "kowairo_live_events_dropped", "Events not delivered to a slow live feed.", registry=registry
+        )
+        self.http_requests = Counter(
+            "kowairo_http_requests",
+            "HTTP requests, by route.",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+        self.http_seconds = Histogram(
+            "kowairo_http_request_seconds",
+            "Time to answer an HTTP request, by route.",
+            ["route"],
+            buckets=_HTTP_BUCKETS,
+            registry=registry,
+        )
+
+    def describe_bundle(self, *, name: str, version: str, variant: str, provider: str) -> None:
+        """Publishes which bundle is in service, and on what it runs."""
+        self.bundle.info({"name": name, "version": version, "variant": variant, "provider": provider})
+
+    def exposition(self) -> bytes:
+        """Everything, in the Prometheus text format."""
+        return generate_latest(self.registry)

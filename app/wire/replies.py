@@ -1,0 +1,108 @@
+"""What the native protocol answers: every reply as a JSON text, and the record's one public shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from app.domain import Leg, ModelRef, UtteranceRecord
+from app.wire.base import WireError
+
+
+def record_body(record: UtteranceRecord) -> dict[str, object]:
+    """A record as the JSON object every door publishes (socket, REST, SSE, command line)."""
+    quality = record.audio_quality
+    return {
+        "call_id": record.call_id,
+        "leg": record.leg.value,
+        "utterance_id": record.utterance_id,
+        "start_s": record.start_s,
+        "end_s": record.end_s,
+        "scores": None if record.scores is None else dict(record.scores),
+        "emotion": record.emotion,
+        "abstained": record.abstained,
+        "reason": None if record.reason is None else record.reason.value,
+        "detail": record.detail,
+        "confidence": record.confidence,
+        "arousal": record.arousal,
+        "valence": record.valence,
+        "expected_cost": record.expected_cost,
+        "salience": None if record.salience is None else list(record.salience),
+        "model": model_body(record.model),
+        "line_profile": {"id": record.line_profile.id, "n": record.line_profile.n},
+        "audio_quality": {
+            "snr_db": quality.snr_db,
+            "clipped": quality.clipped,
+            "packet_loss": quality.packet_loss,
+        },
+        "latency_ms": record.latency_ms,
+    }
+
+
+def model_body(model: ModelRef) -> dict[str, object]:
+    """Which bundle and head, as a JSON object."""
+    return {"bundle": model.bundle, "version": model.version, "head": model.head}
+
+
+def encode_ready(call_id: str, model: ModelRef, unscored: Mapping[Leg, str], legs: Sequence[Leg]) -> str:
+    """`ready`: the call is accepted. unscored: the legs that policy forbids to score, and why."""
+    states = {
+        leg.value: {"scored": leg not in unscored, "reason": "policy" if leg in unscored else None}
+        | {"detail": unscored.get(leg)}
+        for leg in legs
+    }
+    body = {"call_id": call_id, "model": model_body(model), "resume": None, "legs": states}
+    return _encode("ready", body)
+
+
+def encode_speech_start(call_id: str, leg: Leg, utterance_id: str, start_s: float) -> str:
+    """`speech_start`: someone began to speak; start_s in seconds on the leg's clock."""
+    body = {"call_id": call_id, "leg": leg.value, "utterance_id": utterance_id, "start_s": start_s}
+    return _encode("speech_start", body)
+
+
+def encode_utterance(record: UtteranceRecord) -> str:
+    """`utterance`: an utterance ended and this is its record."""
+    return _encode("utterance", record_body(record))
+
+
+def encode_interim(record: UtteranceRecord) -> str:
+    """`interim`: the record of an utterance as far as it has been heard."""
+    return _encode("interim", record_body(record))
+
+
+def encode_line_event(body: Mapping[str, object]) -> str:
+    """`line_event`: something heard on the line that is not speech (reserved; none is sent yet)."""
+    return _encode("line_event", body)
+
+
+def encode_warning(call_id: str, code: str, detail: str) -> str:
+    """`warning`: something was wrong with the audio, the call goes on."""
+    return _encode("warning", {"call_id": call_id, "code": code, "detail": detail})
+
+
+def encode_mark(call_id: str, name: str) -> str:
+    """`mark`: every utterance that ended before the client's mark has been answered."""
+    return _encode("mark", {"call_id": call_id, "name": name})
+
+
+def encode_summary(body: Mapping[str, object]) -> str:
+    """`summary`: the last message of a call that was stopped (`CallSummary.body()`)."""
+    return _encode("summary", body)
+
+
+def encode_error(error: WireError, call_id: str | None = None) -> str:
+    """`error`: RFC 9457's title and detail, and our code; the socket closes with `close_code` after it."""
+    body = {
+        "call_id": call_id,
+        "code": error.code,
+        "title": error.title,
+        "detail": error.detail,
+        "close_code": int(error.close_code),
+    }
+    return _encode("error", body)
+
+
+def _encode(kind: str, body: Mapping[str, object]) -> str:
+    return orjson.dumps({"type": kind, **body}).decode()

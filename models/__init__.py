@@ -1,0 +1,1 @@
+"""Networks only: torch modules without I/O, logging or loops."""

@@ -1,0 +1,52 @@
+"""Every metric of the design is declared, named in base units, and free of identities."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.telemetry.metrics import Metrics
+
+DESIGN = {
+    "kowairo_calls_active",
+    "kowairo_calls",
+    "kowairo_packets",
+    "kowairo_audio_seconds",
+    "kowairo_gap_seconds",
+    "kowairo_utterances",
+    "kowairo_utterance_latency_seconds",
+    "kowairo_encoder_batch_size",
+    "kowairo_backlog_seconds",
+    "kowairo_sheds",
+    "kowairo_store_errors",
+    "kowairo_bundle",
+    "kowairo_http_requests",
+}
+
+
+def test_every_metric_of_the_design_is_exposed() -> None:
+    """A scrape names them all, from the first moment."""
+    metrics = Metrics()
+    metrics.describe_bundle(name="tiny", version="1", variant="fp32", provider="cpu")
+    families = {
+        family.name: family for family in text_string_to_metric_families(metrics.exposition().decode())
+    }
+    assert families.keys() >= DESIGN - {"kowairo_bundle"} | {"kowairo_bundle_info"}
+    (sample,) = families["kowairo_bundle_info"].samples
+    assert sample.labels == {"name": "tiny", "version": "1", "variant": "fp32", "provider": "cpu"}
+
+
+def test_no_label_can_carry_an_identity() -> None:
+    """Labels are closed sets: nothing of a call, a person or a number."""
+    metrics = Metrics()
+    allowed = {"outcome", "leg", "what", "emotion", "operation", "method", "route", "status"}
+    own = [value for value in vars(metrics).values() if hasattr(value, "_labelnames")]
+    assert len(own) >= 13
+    assert {label for metric in own for label in metric._labelnames} <= allowed
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    """There is no global registry."""
+    one, other = Metrics(), Metrics()
+    one.calls_active.inc()
+    assert one.registry.get_sample_value("kowairo_calls_active") == 1
+    assert other.registry.get_sample_value("kowairo_calls_active") == 0

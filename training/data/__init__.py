@@ -1,0 +1,1 @@
+"""Recordings to training batches: the audio cache, the simulated telephone line, tokens."""

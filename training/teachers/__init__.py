@@ -1,0 +1,1 @@
+"""Networks that others trained, used at training time only."""
