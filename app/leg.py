@@ -115,9 +115,7 @@ class FrameRing:
         self._frames[index % self._capacity] = frame
 
     def audio(self, start: int, end: int) -> list[FloatArray]:
-        """Frames [start, end) as at most two contiguous stretches; they must still be held."""
-        if start >= end:
-            return []
+        """Frames [start, end), at least one and all still held, as one or two contiguous stretches."""
         first, last = start % self._capacity, (end - 1) % self._capacity
         if first <= last:
             return [self._frames[first : last + 1].reshape(-1)]

@@ -6,6 +6,8 @@ here keeps state between runs.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,6 +130,10 @@ class Runtime:
 def _cuda_works() -> bool:
     if _CUDA not in ort.get_available_providers():
         return False
+    # CUDA's libraries come as wheels (the `gpu` extra) where the loader does not look by itself. What is
+    # missing would be printed, between the results of a command line: the probe below tells all the same.
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
     try:
         session = ort.InferenceSession(_PROBE_GRAPH, _options(1), providers=_providers(Provider.CUDA))
     except Exception:  # whatever went wrong, there is no CUDA to use

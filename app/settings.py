@@ -137,10 +137,12 @@ class StreamSettings(Group):
 
 
 class UploadSettings(Group):
-    """Limits of `POST /v1/score`."""
+    """Limits of `POST /v1/score`. workers: recordings worked on at a time; max_pending: these and the waiting."""
 
     max_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     max_duration_s: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    workers: int = Field(default=1, ge=1, le=64)
+    max_pending: int = Field(default=8, ge=1)
 
 
 class LiveSettings(Group):

@@ -25,9 +25,8 @@ def mel_filters(config: FrontendConfig) -> Tensor:
     falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1]).clamp(min=width)[:, None]
     weights = torch.minimum(rising, falling).clamp(min=0)
     nearest = (edges[1:-1, None] - frequencies).abs().argmin(dim=1)
-    weights[torch.arange(config.mels), nearest] += (
-        1e-3  # a filter narrower than a bin still hears its nearest one
-    )
+    # A filter narrower than a bin still hears its nearest one.
+    weights[torch.arange(config.mels), nearest] += 1e-3
     return (weights / weights.sum(dim=1, keepdim=True)).float()
 
 
@@ -43,8 +42,8 @@ def fourier_kernels(config: FrontendConfig) -> Tensor:
 class LogMel(nn.Module):
     """Audio [B, N] (8 kHz, N a multiple of the hop) to features [B, mels, N / hop].
 
-    Feature = log10(mel power / running mean power of the utterance + floor), then a fixed affine map that brings it to about zero mean and
-    unit variance. Dividing by the running mean takes the recording level out, causally.
+    Feature = log10(mel power / running mean power of the utterance + floor), then a fixed affine map that brings it
+    to about zero mean and unit variance. Dividing by the running mean takes the recording level out, causally.
     """
 
     def __init__(self, config: FrontendConfig) -> None:

@@ -53,7 +53,7 @@ class TokenPredictor(nn.Module):
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         """[B, T, D] → [B, T, K, N]."""
         y: Tensor = self.logits(self.layers(frames, valid))
-        return y.unflatten(2, (self.codebooks, -1))
+        return y.reshape(*y.shape[:2], self.codebooks, -1)
 
 
 class MaskedAutoencoder(nn.Module):

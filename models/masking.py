@@ -33,5 +33,5 @@ def span_mask(valid: Tensor, ratio: float, span: int, generator: torch.Generator
 
 
 def ratio_to_rate(ratio: float, span: int) -> float:
-    """Chance that a run starts at a position, so that `ratio` of all positions are covered: 1 − (1 − ratio)^(1/span)."""
+    """Chance that a run starts at a position so that `ratio` of all are covered: 1 − (1 − ratio)^(1/span)."""
     return float(1 - (1 - ratio) ** (1 / span))

@@ -9,7 +9,7 @@ from models.config import TransformerConfig
 
 
 def rotary(x: Tensor) -> Tensor:
-    """Rotate pairs of channels of [B, H, T, C] by angles that grow with time, so that products see distances."""
+    """Rotate pairs of channels of [B, H, T, C] by angles that grow with time: products then see distances."""
     half = x.shape[-1] // 2
     rates = torch.exp(torch.arange(half, device=x.device, dtype=torch.float32) * (-6.0 / half))
     angle = torch.arange(x.shape[2], device=x.device, dtype=torch.float32)[:, None] * rates
@@ -19,7 +19,7 @@ def rotary(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries [B, T, D] over a memory [B, M, D]; valid [B, M] is True where there is content."""
+    """Multi-head attention of queries [B, T, D] over a memory [B, M, D], where valid [B, M] says there is content."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

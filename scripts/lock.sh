@@ -5,7 +5,7 @@ set -eu
 
 [ -x build/lock/bin/python ] || "$1/bin/python" -m venv build/lock
 python=build/lock/bin/python
-"$python" -m pip install --quiet --disable-pip-version-check 'pip-tools>=7.5,<8'
+"$python" -m pip install -qq --disable-pip-version-check 'pip-tools>=7.5,<8'
 for runtime in cpu gpu; do
     CUSTOM_COMPILE_COMMAND="make lock" "$python" -m piptools compile --quiet --upgrade --strip-extras \
         --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \

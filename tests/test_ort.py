@@ -157,6 +157,15 @@ def test_cuda_that_is_built_in_but_broken_is_not_taken(
     assert Runtime("auto").provider is Provider.CPU
 
 
+def test_libraries_of_cuda_are_looked_for_in_silence(
+    cuda: type[_CudaSession], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The wheels' own libraries are loaded first, and nothing comes between the results on stdout."""
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcufft"))  # noqa: T201
+    assert Runtime("auto").provider is Provider.CUDA
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("provider", ["auto", "cuda"])
 def test_cuda_is_taken_where_it_works(cuda: type[_CudaSession], provider: str) -> None:
     """With a working device graphs run on CUDA without TF32, but for those kept on the CPU."""

@@ -49,7 +49,8 @@ CUSTOMER: Talk = [(400, 700), (700, 300), (600, 140), (300, 1)]
 AGENT: Talk = [(100, 500), (900, 400)]
 SHORT = EndpointConfig(max_utterance_s=3.0, long_utterance_s=2.0)
 TURNS = st.lists(st.tuples(st.integers(0, 1200), st.integers(1, 5000)), min_size=1, max_size=4)
-SIZES = st.lists(st.integers(1, 7000), min_size=1, max_size=8)
+# Small messages have tests of their own: every byte of a call at 48 kHz takes seconds.
+SIZES = st.lists(st.integers(61, 7000), min_size=1, max_size=8)
 
 
 def play(session: CallSession, messages: Sequence[bytes]) -> list[SessionEvent]:
@@ -70,7 +71,7 @@ def total(summary: CallSummary) -> dict[Leg, int]:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(sizes=SIZES)
 def test_events_do_not_depend_on_how_audio_is_cut_into_messages(
     encoding: Encoding, rate_hz: int, sizes: list[int]
@@ -167,7 +168,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(steps=STEPS)
 def test_every_sample_is_counted_through_pauses_flushes_and_losses(steps: list[tuple[str, int]]) -> None:
     """Whatever is done to a call, its legs are as long as what was sent and lost, and stay in step."""
@@ -207,6 +208,30 @@ def test_every_sample_is_counted_through_pauses_flushes_and_losses(steps: list[t
             counted["paused"],
         )
         assert min(audio.silence_samples, audio.scored_samples, *audio.rejected_samples.values(), 0) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    stretches=st.lists(st.integers(1, 3_000), min_size=1, max_size=6),
+    rate_hz=st.sampled_from([16_000, 24_000, 48_000]),
+    paused=st.booleans(),
+)
+def test_flushes_and_pauses_at_any_sample_lose_none(stretches: list[int], rate_hz: int, paused: bool) -> None:
+    """A flush (or a pause) starts the resampler afresh: each stretch is rounded to 8 kHz on its own."""
+    session = CallSession(call(rate_hz, channels=(Leg.CUSTOMER,)), parts())
+    for samples in stretches:
+        session.push(AudioPacket(bytes(2 * samples)))
+        if paused:
+            session.pause()
+            session.push(AudioPacket(bytes(2 * samples)))
+            session.resume()
+        else:
+            session.flush()
+    session.stop()
+    lengths = [(2 * samples * 8_000 + rate_hz) // (2 * rate_hz) for samples in stretches]
+    audio = session.summary().legs[Leg.CUSTOMER].audio
+    assert audio.silence_samples == sum(lengths)
+    assert audio.rejected_samples.get("paused", 0) == (sum(lengths) if paused else 0)
 
 
 @settings(max_examples=40, deadline=None)

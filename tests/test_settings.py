@@ -145,6 +145,6 @@ def test_values_never_change() -> None:
     """Settings are read once."""
     settings = Settings()
     with pytest.raises(ValidationError):
-        settings.port = 1
+        settings.port = 1  # type: ignore[misc]
     with pytest.raises(ValidationError):
-        BundleSettings().variant = "int8"
+        BundleSettings().variant = "int8"  # type: ignore[misc]

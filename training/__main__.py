@@ -6,14 +6,38 @@ import argparse
 import sys
 from pathlib import Path
 
+from app.bundle.manifest import BundleError
+from training.checkpoint import CheckpointError
 from training.config import ConfigError, load_config
 from training.corpora.errors import CorpusError
-from training.run import STAGES, Run, RunConfig
+from training.engine import NonFiniteLossError
+from training.export import ExportError
+from training.run import STAGES, Run, RunConfig, StageMissingError
 from training.teachers.whisper import TeacherMissingError
+
+REFUSED, FAILED = 2, 1
+"""Exit codes: what was asked for can't be done; a stage gave up. Anything unforeseen keeps its traceback."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one stage, or all of them (`run`)."""
+    given = _parser().parse_args(arguments)
+    out: Path = given.out or Path("runs") / given.config.stem
+    try:
+        config = load_config(given.config, RunConfig)
+        run = Run(config, out, given.config.as_posix())
+        ran = run.execute(tuple(STAGES) if given.stage == "run" else (given.stage,), again=given.again)
+    except (ConfigError, CorpusError, TeacherMissingError, StageMissingError, CheckpointError) as error:
+        return _fail(str(error), REFUSED)
+    except (NonFiniteLossError, ExportError, BundleError) as error:
+        return _fail(str(error), FAILED)
+    print(
+        f"{given.stage}: done in {out} ({', '.join(ran) or 'it was complete already; --again makes it anew'})"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     parser.add_argument("stage", choices=["run", *STAGES], help="`run` is all of them, in order")
     parser.add_argument(
@@ -22,20 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, help="folder of the run (default: runs/<name of the configuration>)"
     )
-    given = parser.parse_args(arguments)
-    out: Path = given.out or Path("runs") / given.config.stem
-    try:
-        config = load_config(given.config, RunConfig)
-        run = Run(config, out, given.config.as_posix())
-        run.execute(STAGES if given.stage == "run" else (given.stage,))
-    except (ConfigError, CorpusError, TeacherMissingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except FileNotFoundError as error:
-        print(f"error: {error.filename} is missing: has the stage before this one run?", file=sys.stderr)
-        return 2
-    print(f"{given.stage}: done, in {out}")
-    return 0
+    parser.add_argument(
+        "--again", action="store_true", help="first delete what this stage and those after it have written"
+    )
+    return parser
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `calibrate`: on dev speakers only, a temperature, the thresholds of abstention, and how far to trust the leg."""
+"""Stage `calibrate`, on dev speakers only: a temperature, thresholds of abstention, how far to trust the leg."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import torch
 
 from models.heads import LineRelativeHead
 from models.student import AudioEncoder
+from training.corpora.errors import CorpusError
 from training.corpora.labels import CATEGORIES
 from training.data.cache import AudioCache
 from training.data.legs import EmbeddingTable, LegKind, LegSimulator, LineSimulator, Population
 from training.data.tokens import TokenStore
 from training.embed import embed_tokens
+from training.files import write_whole
 from training.finetune import labelled_numbers
+from training.head_data import table_of
 from training.metrics import unweighted_average_recall
-from training.train_head import table_of
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,7 +39,7 @@ class CalibrateConfig:
     leg_loss: float = 0.01
     leg_n: int = 8
     profile_n: int = 50
-    min_speech_s: float = 0.4
+    min_speech_s: float = 0.25
     min_snr_db: float = 3.0
     seed: int = 3
 
@@ -76,9 +78,15 @@ class States:
 
 
 def dev_set(encoder: AudioEncoder, cache: AudioCache, store: TokenStore) -> DevSet:
-    """Embed the plain rendering of every labelled dev clip."""
+    """Embed the plain rendering of every labelled dev clip.
+
+    Raises:
+        CorpusError: there is none.
+    """
     targets = labelled_numbers(cache.clips, "dev")
     numbers = [n for n in targets if store.length(0, n) >= 2]
+    if not numbers:
+        raise CorpusError("no dev clip has a label: state `split` dev for some speakers")
     vectors = embed_tokens(encoder, [store.tokens(0, n) for n in numbers], "embed dev")[None]
     chosen = [targets[n] for n in numbers]
     table = table_of(vectors, [cache.clips[n] for n in numbers], chosen)
@@ -198,8 +206,7 @@ def calibrate(
         min_snr_db=config.min_snr_db,
         dev=figures,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "calibration.json").write_text(json.dumps(asdict(chosen), indent=2) + "\n")
+    write_whole(folder / "calibration.json", json.dumps(asdict(chosen), indent=2) + "\n")
     return chosen
 
 

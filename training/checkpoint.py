@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,9 +23,22 @@ def save_weights(module: nn.Module, path: Path) -> None:
     temporary.rename(path)
 
 
+class CheckpointError(RuntimeError):
+    """A checkpoint that does not fit the module it is read into: made with another configuration, or damaged."""
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Read a module's parameters and buffers; a missing or unknown name is an error."""
-    module.load_state_dict(load_file(path))
+    """Read a module's parameters and buffers.
+
+    Raises:
+        CheckpointError: a name that is missing or unknown, another shape, or bytes that are not safetensors.
+    """
+    try:
+        module.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} does not fit this configuration: {' '.join(str(error).split())}"
+        ) from error
 
 
 def save_state(

@@ -17,6 +17,8 @@ from tqdm import tqdm
 from training.checkpoint import load_state, save_state, save_weights
 from training.schedule import warmup_cosine
 
+PRECISIONS = ("auto", "bf16", "fp32")
+
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
@@ -39,6 +41,14 @@ class LoopConfig:
     workers: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if min(self.steps, self.save_every, self.log_every, self.threads) < 1 or self.workers < 0:
+            raise ValueError(
+                "steps, save_every, log_every and threads must be at least 1, workers at least 0"
+            )
+
 
 class NonFiniteLossError(RuntimeError):
     """The loss is no longer a number."""
@@ -47,8 +57,15 @@ class NonFiniteLossError(RuntimeError):
 class Task(Protocol):
     """What a stage trains: its modules, batches by step, and a loss of a batch."""
 
-    module: nn.Module
-    batches: Dataset[Any]
+    @property
+    def module(self) -> nn.Module:
+        """Whose parameters are trained."""
+        ...
+
+    @property
+    def batches(self) -> Dataset[Any]:
+        """Step number → batch."""
+        ...
 
     def loss(self, batch: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Scalar loss and figures to log."""
@@ -102,8 +119,6 @@ def _step(
 
 def use_bf16(precision: str) -> bool:
     """Whether to autocast to bfloat16."""
-    if precision not in ("auto", "bf16", "fp32"):
-        raise ValueError(f"precision must be auto, bf16 or fp32, got {precision!r}")
     return precision == "bf16" or (precision == "auto" and torch.cpu._is_avx512_bf16_supported())
 
 

@@ -15,7 +15,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-from app.bundle.golden import GoldenGraphs, make_pair
+from app.bundle.golden import TOKEN_AGREEMENT, GoldenGraphs, make_pair
 from app.bundle.manifest import (
     DEFAULT_HEAD,
     GoldenPair,
@@ -24,7 +24,7 @@ from app.bundle.manifest import (
     write_golden,
     write_manifest,
 )
-from app.ort import Runtime
+from app.ort import Array, Runtime
 from models.audio_tokenizer import AudioTokenizer
 from models.heads import LineRelativeHead
 from models.student import AudioEncoder
@@ -33,6 +33,10 @@ from training.corpora.labels import CATEGORIES
 from training.data.legs import Population
 
 OPSET = 17
+TOKENIZER, ENCODER, ENCODER_INT8 = "tokenizer.onnx", "encoder.onnx", "encoder.int8.onnx"
+HEAD = "heads/default.onnx"
+HEAD_INPUTS = ("embedding", "line_mean", "line_std", "line_n", "leg_mean", "leg_n")
+HEAD_OUTPUTS = ("logits", "arousal", "valence", "speech")
 DIMENSIONS_SOURCE = (
     "Regressed to a mapping of the categories on the circumplex of Russell (1980), and to the three arousal levels "
     "of BAVED: no clip was rated for valence. Read them as a summary of the posterior, not as a measurement."
@@ -103,7 +107,7 @@ def export_graphs(parts: Parts, config: ExportConfig, folder: Path) -> None:
         ("tokens", "state_out"),
         {"audio": {0: "batch", 1: "samples"}, "state": {0: "batch"}, "tokens": {0: "batch", 2: "time"},
          "state_out": {0: "batch"}},
-        folder / "tokenizer.onnx",
+        folder / TOKENIZER,
     )  # fmt: skip
     tokens = torch.randint(tokenizer.config.codebook_size, (2, tokenizer.config.codebooks, 40))
     export_graph(
@@ -112,20 +116,18 @@ def export_graphs(parts: Parts, config: ExportConfig, folder: Path) -> None:
         ("embedding", "salience"),
         {"tokens": {0: "batch", 2: "time"}, "length": {0: "batch"}, "embedding": {0: "batch"},
          "salience": {0: "batch", 1: "time"}},
-        folder / "encoder.onnx",
+        folder / ENCODER,
     )  # fmt: skip
-    quantize_encoder(folder / "encoder.onnx", folder / "encoder.int8.onnx")
+    quantize_encoder(folder / ENCODER, folder / ENCODER_INT8)
     width = encoder.config.embedding_dim
     row, one = torch.zeros(2, width), torch.zeros(2)
-    names = ("embedding", "line_mean", "line_std", "line_n", "leg_mean", "leg_n")
     values = (row + 0.1, row, row + 1, one, row, one)
-    results = ("logits", "arousal", "valence", "speech")
     export_graph(
         head,
-        dict(zip(names, values, strict=True)),
-        results,
-        {name: {0: "batch"} for name in (*names, *results)},
-        folder / "heads" / "default.onnx",
+        dict(zip(HEAD_INPUTS, values, strict=True)),
+        HEAD_OUTPUTS,
+        {name: {0: "batch"} for name in (*HEAD_INPUTS, *HEAD_OUTPUTS)},
+        folder / HEAD,
     )
 
 
@@ -141,35 +143,50 @@ def quantize_encoder(source: Path, target: Path) -> None:
 
 
 def check_graphs(parts: Parts, config: ExportConfig, folder: Path) -> dict[str, float]:
-    """Largest differences between torch and onnxruntime; raises ExportError beyond the stated tolerance."""
+    """Largest differences between torch and onnxruntime, and the share of equal tokens.
+
+    Raises:
+        ExportError: encoder (fp32) or head differ by more than the stated tolerance, or over 1 % of tokens do.
+    """
     runtime = Runtime("cpu", 1)
     rng = np.random.default_rng(0)
-    hop, block = parts.tokenizer.config.hop_samples, config.block_tokens
-    audio = (rng.standard_normal((1, hop * block * 3)) * 0.05).astype(np.float32)
-    with torch.no_grad():
-        tokens, _ = parts.tokenizer(torch.from_numpy(audio), parts.tokenizer.initial_state(1))
-        length = torch.tensor([tokens.shape[2]])
-        embedding, _ = parts.encoder(tokens, length)
-    state = np.zeros((1, parts.tokenizer.state_size), np.float32)
-    (onnx_tokens,) = runtime.session(folder / "tokenizer.onnx").run(
-        {"audio": audio, "state": state}, ("tokens",)
+    audio = rng.standard_normal((1, parts.tokenizer.config.hop_samples * config.block_tokens * 3)) * 0.05
+    wave = {"audio": audio.astype(np.float32), "state": parts.tokenizer.initial_state(1).numpy()}
+    tokens = _torch_outputs(parts.tokenizer, wave)[0]
+    codes = {"tokens": tokens, "length": np.array([tokens.shape[2]])}
+    embedding = _torch_outputs(parts.encoder, codes)[0]
+    rows = rng.standard_normal((3, 8, embedding.shape[1])).astype(np.float32)
+    counts = np.full(8, 5, np.float32)
+    state = dict(
+        zip(HEAD_INPUTS, (rows[0], rows[1], np.abs(rows[2]) + 0.5, counts, rows[2], counts), strict=True)
     )
-    feeds = {"tokens": tokens.numpy(), "length": length.numpy()}
-    (onnx_embedding,) = runtime.session(folder / "encoder.onnx").run(feeds, ("embedding",))
-    (small_embedding,) = runtime.session(folder / "encoder.int8.onnx").run(feeds, ("embedding",))
-    difference = float(np.abs(onnx_embedding - embedding.numpy()).max())
-    agreement = float((onnx_tokens == tokens.numpy()).mean())
-    if difference > config.onnx_tolerance:
-        raise ExportError(
-            f"encoder: ONNX differs from torch by {difference}, allowed {config.onnx_tolerance}"
-        )
-    if agreement < 0.99:
-        raise ExportError(f"tokenizer: only {agreement:.4f} of tokens are torch's")
-    return {
-        "encoder_max_difference": difference,
-        "token_agreement": agreement,
-        "int8_max_difference": float(np.abs(small_embedding - embedding.numpy()).max()),
+
+    def differs(name: str, module: nn.Module, feeds: Mapping[str, Array]) -> float:
+        given = runtime.session(folder / name).run(feeds)
+        pairs = zip(given, _torch_outputs(module, feeds), strict=True)
+        return max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs)
+
+    (onnx_tokens,) = runtime.session(folder / TOKENIZER).run(wave, ("tokens",))
+    found = {
+        "encoder_max_difference": differs(ENCODER, parts.encoder, codes),
+        "head_max_difference": differs(HEAD, parts.head, state),
+        "int8_max_difference": differs(ENCODER_INT8, parts.encoder, codes),
+        "token_agreement": float((onnx_tokens == tokens).mean()),
     }
+    for part in ("encoder", "head"):
+        if found[f"{part}_max_difference"] > config.onnx_tolerance:
+            difference = found[f"{part}_max_difference"]
+            raise ExportError(
+                f"{part}: ONNX differs from torch by {difference}, allowed {config.onnx_tolerance}"
+            )
+    if found["token_agreement"] < TOKEN_AGREEMENT:
+        raise ExportError(f"tokenizer: only {found['token_agreement']:.4f} of tokens are torch's")
+    return found
+
+
+@torch.no_grad()
+def _torch_outputs(module: nn.Module, feeds: Mapping[str, Array]) -> list[Array]:
+    return [value.numpy() for value in module(*(torch.from_numpy(array) for array in feeds.values()))]
 
 
 def build_manifest(parts: Parts, config: ExportConfig, folder: Path, facts: Mapping[str, Any]) -> Manifest:
@@ -180,14 +197,14 @@ def build_manifest(parts: Parts, config: ExportConfig, folder: Path, facts: Mapp
             "name": config.name,
             "version": config.version,
             "tokenizer": {
-                "file": "tokenizer.onnx",
+                "file": TOKENIZER,
                 "hop_samples": model.hop_samples,
                 "block_samples": config.block_tokens * model.hop_samples,
                 "state_size": parts.tokenizer.state_size,
                 "codebook_sizes": [model.codebook_size] * model.codebooks,
             },
             "encoder": {
-                "variants": {"fp32": {"file": "encoder.onnx"}, "int8": {"file": "encoder.int8.onnx"}},
+                "variants": {"fp32": {"file": ENCODER}, "int8": {"file": ENCODER_INT8}},
                 "default": config.default_variant,
                 "embedding_dim": parts.encoder.config.embedding_dim,
                 "min_tokens": config.min_tokens,
@@ -195,7 +212,7 @@ def build_manifest(parts: Parts, config: ExportConfig, folder: Path, facts: Mapp
             },
             "heads": {
                 DEFAULT_HEAD: {
-                    "file": "heads/default.onnx",
+                    "file": HEAD,
                     "categories": list(CATEGORIES),
                     "calibration": {"kind": "temperature", "temperature": chosen.temperature},
                     "speech_threshold": chosen.speech_threshold,
@@ -255,8 +272,8 @@ def golden_pairs(
     write_golden(folder, [])
     draft = build_manifest(parts, config, folder, facts)
     runtime = Runtime("cpu", 1)
-    tokenizer = runtime.session(folder / "tokenizer.onnx")
-    head = runtime.session(folder / "heads" / "default.onnx")
+    tokenizer = runtime.session(folder / TOKENIZER)
+    head = runtime.session(folder / HEAD)
     pairs = []
     for variant, spec in draft.encoder.variants.items():
         graphs = GoldenGraphs(tokenizer, runtime.session(folder / spec.file), head)

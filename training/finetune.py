@@ -1,4 +1,4 @@
-"""Stage `finetune`: the pretrained model learns categories from labels, each corpus over the categories that it holds."""
+"""Stage `finetune`: the pretrained model learns categories from labels, each corpus over those that it holds."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from models.masking import span_mask
 from models.pooling import AttentivePooling
 from models.student import AudioEncoder, Encoded, lengths_to_valid
 from training.config import save_config
+from training.corpora.errors import CorpusError
 from training.corpora.labels import CATEGORIES, EVALUATION_ONLY, Target, held_categories, target
 from training.corpora.registry import REGISTRY
 from training.corpora.splits import label_share
@@ -65,7 +66,8 @@ class CorpusNorm(nn.Module):
     @torch.no_grad()
     def learn(self, embedding: Tensor, corpus: Tensor) -> None:
         """Move the statistics towards a batch's."""
-        for row in (*corpus.unique().tolist(), len(self.mean) - 1):
+        embedding = embedding.float()  # autocast gives bfloat16
+        for row in (*sorted(set(corpus.tolist())), len(self.mean) - 1):
             chosen = embedding if row == len(self.mean) - 1 else embedding[corpus == row]
             if len(chosen) >= 4:
                 self.mean[row].lerp_(chosen.mean(dim=0), self.momentum)
@@ -130,7 +132,7 @@ class FinetuneTask:
 
 
 def drop_mask(valid: Tensor, ratio: float) -> Tensor | None:
-    """Spans of tokens to silence, as augmentation; None for a ratio of 0. Drawn from torch's (step-seeded) generator."""
+    """Spans of tokens to silence, as augmentation, from torch's (step-seeded) generator; None for a ratio of 0."""
     if not ratio:
         return None
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
@@ -182,19 +184,25 @@ def balanced_weights(
     per_cell = Counter(cells)
     kinds = Counter(corpus for corpus, _ in per_cell)
     weights = np.array([shares[c] / (kinds[c] * per_cell[(c, k)]) for c, k in cells])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def labelled_data(
     cache: AudioCache, store: TokenStore, share: float, power: float, seed: int
 ) -> tuple[TokenData, list[str]]:
-    """Training clips with targets, their sampling weights, and the corpora by number."""
+    """Training clips with targets, their sampling weights, and the corpora by number.
+
+    Raises:
+        CorpusError: no training clip has a label.
+    """
     targets = labelled_numbers(cache.clips, "train")
     numbers = [n for n in targets if store.length(0, n) >= 4]
     if share < 1:
         chosen = [cache.clips[n] for n in numbers]
         kept = {clip.id for clip in label_share(chosen, share, seed=seed, held=held_categories(chosen))}
         numbers = [n for n in numbers if cache.clips[n].id in kept]
+    if not numbers:
+        raise CorpusError("no training clip has a label: the stages from `finetune` on need some")
     clips = [cache.clips[n] for n in numbers]
     names = sorted({clip.corpus for clip in clips})
     wanted = [targets[n] for n in numbers]
@@ -206,7 +214,10 @@ def finetune(
     config: FinetuneConfig, mae: MaeConfig, tokenizer: TokenizerConfig, pretrained: MaskedAutoencoder | None,
     prepared: Path, tokens: Path, folder: Path,
 ) -> None:  # fmt: skip
-    """Run the stage: `model.safetensors`, `config.json`, `log.jsonl` in `folder`; `pretrained` None starts from scratch."""
+    """Run the stage: `model.safetensors`, `config.json`, `log.jsonl` in `folder`.
+
+    `pretrained` None starts from scratch.
+    """
     save_config(config, folder / "config.json")
     cache, store = AudioCache(prepared), TokenStore(tokens)
     data, names = labelled_data(cache, store, config.label_share, config.corpus_power, config.loop.seed)

@@ -5,9 +5,8 @@ Output: `audio.i16`, `teacher.f16`, `index.jsonl`, `facts.json`, `pca.safetensor
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,21 @@ import soundfile
 import soxr
 import torch
 from safetensors.numpy import load_file, save_file
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from app.audio.active import active_range
 from app.audio.g711 import float_to_pcm
+from training.corpora.errors import CorpusError
 from training.corpora.manifest import Segment
 from training.data.cache import HOP_SAMPLES, CacheWriter, Clip
+from training.data.workers import in_workers
 from training.teachers.whisper import SAMPLE_RATE_HZ as TEACHER_HZ
-from training.teachers.whisper import WhisperFrames, load_whisper_base
+from training.teachers.whisper import WhisperFrames, load_whisper_base, weight_files
 
 RATE_HZ = 8_000
+NO_TEACHER, WHISPER_BASE = "none", "whisper-base"
+Floats = npt.NDArray[np.float32]
+Basis = dict[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +49,35 @@ class PrepareConfig:
     workers: int = 2
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.teacher not in (NO_TEACHER, WHISPER_BASE):
+            raise ValueError(f"teacher must be {WHISPER_BASE} or {NO_TEACHER}, got {self.teacher!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A cut stretch: audio at 8 kHz and, for the teacher, the same stretch at 16 kHz."""
+    """A cut stretch: audio at 8 kHz and, for the teacher, the same stretch at 16 kHz.
 
-    narrow: npt.NDArray[np.float32]
-    wide: npt.NDArray[np.float32]
+    lead: samples at 8 kHz before speech starts. active: samples of speech.
+    """
+
+    narrow: Floats
+    wide: Floats
     lead: int
     active: int
 
 
+Heard = list[tuple[Piece, Floats | None]]
+
+
 def cut(segment: Segment, config: PrepareConfig) -> list[Piece]:
-    """Decode a recording and cut it: noise whole, speech to its active part, both into pieces of bounded length."""
-    samples, rate = soundfile.read(segment.path, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    wide = np.asarray(soxr.resample(mono, rate, TEACHER_HZ), dtype=np.float32) if rate != TEACHER_HZ else mono
-    narrow = np.asarray(soxr.resample(mono, rate, RATE_HZ), dtype=np.float32) if rate != RATE_HZ else mono
+    """Decode a recording and cut it: noise whole, speech to its active part, both into pieces of bounded length.
+
+    Raises:
+        CorpusError: a file that can't be decoded.
+    """
+    mono, rate = _decoded(segment.path)
+    wide, narrow = _resampled(mono, rate, TEACHER_HZ), _resampled(mono, rate, RATE_HZ)
     first, last = 0, len(narrow)
     if segment.kind is None:
         first, last = active_range(_levelled(narrow)) or (0, len(narrow))
@@ -78,33 +94,46 @@ def cut(segment: Segment, config: PrepareConfig) -> list[Piece]:
     return pieces
 
 
-def _levelled(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _decoded(path: Path) -> tuple[Floats, int]:
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise CorpusError(f"{path}: not a sound file that can be read") from error
+    return samples.mean(axis=1), int(rate)
+
+
+def _resampled(samples: Floats, rate_hz: int, wanted_hz: int) -> Floats:
+    if rate_hz == wanted_hz:
+        return samples
+    return np.asarray(soxr.resample(samples, rate_hz, wanted_hz), dtype=np.float32)
+
+
+def _levelled(samples: Floats) -> Floats:
     """Peak to -6 dBFS: some corpora are so quiet that a voice detector hears nothing."""
     peak = float(np.max(np.abs(samples), initial=0.0))
     return samples * np.float32(0.5 / peak) if peak > 0 else samples
 
 
-class _Worker:
-    """Lives in a child process: cuts a segment and runs the teacher over its pieces."""
+class Listener(Dataset[Heard]):
+    """Number of a segment → its pieces, each with what the teacher hears in it (None: noise, or no teacher)."""
 
-    def __init__(self, config: PrepareConfig, pca: dict[str, npt.NDArray[np.float32]] | None) -> None:
-        torch.set_num_threads(1)
-        self.config, self.pca = config, pca
-        self.teacher = load_whisper_base(config.teacher_layers) if config.teacher == "whisper-base" else None
+    def __init__(self, segments: Sequence[Segment], config: PrepareConfig, basis: Basis | None) -> None:
+        self._segments, self._config, self._basis = segments, config, basis
+        self._teacher: WhisperFrames | None = None
 
-    def __call__(self, segment: Segment) -> list[tuple[Piece, npt.NDArray[np.float32] | None]]:
-        keep = segment.kind is None and self.teacher is not None
-        return [(p, self._frames(p) if keep else None) for p in cut(segment, self.config)]
+    def __getitem__(self, number: int) -> Heard:
+        segment = self._segments[number]
+        heard = segment.kind is None and self._config.teacher != NO_TEACHER
+        return [(piece, self._frames(piece) if heard else None) for piece in cut(segment, self._config)]
 
-    def _frames(self, piece: Piece) -> npt.NDArray[np.float32]:
-        assert self.teacher is not None
-        frames = listen(self.teacher, piece.wide, len(piece.narrow) // HOP_SAMPLES)
-        if self.pca is not None:
-            frames = ((frames - self.pca["mean"]) @ self.pca["basis"]) * self.pca["scale"]
-        return frames
+    def _frames(self, piece: Piece) -> Floats:
+        if self._teacher is None:  # loaded by the process that needs it
+            self._teacher = load_whisper_base(self._config.teacher_layers)
+        frames = listen(self._teacher, piece.wide, len(piece.narrow) // HOP_SAMPLES)
+        return frames if self._basis is None else project(frames, self._basis)
 
 
-def listen(teacher: WhisperFrames, wide: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.float32]:
+def listen(teacher: WhisperFrames, wide: Floats, frames: int) -> Floats:
     """The teacher's features of 16 kHz audio, averaged in pairs to `frames` frames of 40 ms."""
     padded = np.zeros(frames * 2 * HOP_SAMPLES + 640, dtype=np.float32)
     padded[: min(len(wide), len(padded))] = wide[: len(padded)]
@@ -113,31 +142,12 @@ def listen(teacher: WhisperFrames, wide: npt.NDArray[np.float32], frames: int) -
     return np.asarray(features[: 2 * frames].reshape(frames, 2, -1).mean(axis=1), dtype=np.float32)
 
 
-_worker: _Worker | None = None
+def project(frames: Floats, basis: Basis) -> Floats:
+    """Features [T, D] seen in the basis, [T, dim]."""
+    return np.asarray(((frames - basis["mean"]) @ basis["basis"]) * basis["scale"], dtype=np.float32)
 
 
-def _start(config: PrepareConfig, pca: dict[str, npt.NDArray[np.float32]] | None) -> None:
-    global _worker
-    _worker = _Worker(config, pca)
-
-
-def _work(segment: Segment) -> tuple[Segment, list[tuple[Piece, npt.NDArray[np.float32] | None]]]:
-    assert _worker is not None
-    return segment, _worker(segment)
-
-
-def _mapped(
-    segments: Sequence[Segment],
-    config: PrepareConfig,
-    pca: dict[str, npt.NDArray[np.float32]] | None,
-    label: str,
-) -> Iterator[tuple[Segment, list[tuple[Piece, npt.NDArray[np.float32] | None]]]]:
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(config.workers, initializer=_start, initargs=(config, pca)) as pool:
-        yield from tqdm(pool.imap(_work, segments, chunksize=8), total=len(segments), desc=label, unit="clip")
-
-
-def fit_pca(frames: npt.NDArray[np.float32], dim: int) -> dict[str, npt.NDArray[np.float32]]:
+def fit_pca(frames: Floats, dim: int) -> Basis:
     """Mean [D], basis [D, dim] and one common scale [1] that gives the projected frames unit mean variance."""
     mean = frames.mean(axis=0)
     covariance = np.cov((frames - mean).T.astype(np.float64))
@@ -148,42 +158,55 @@ def fit_pca(frames: npt.NDArray[np.float32], dim: int) -> dict[str, npt.NDArray[
 
 
 def prepare(segments: Sequence[Segment], config: PrepareConfig, folder: Path) -> None:
-    """Write the cache of all segments into `folder`, unless it is already complete."""
+    """Write the cache of all segments into `folder`, unless it is already complete.
+
+    Raises:
+        TeacherMissingError: the teacher's weights are not installed.
+        CorpusError: a file that can't be decoded, or no segments at all.
+    """
     if (folder / "index.jsonl").exists():
         return
+    if not segments:
+        raise CorpusError("the configuration names no clips")
+    if config.teacher != NO_TEACHER:
+        weight_files()  # asked for here, not by every process
     folder.mkdir(parents=True, exist_ok=True)
-    pca = _teacher_basis(segments, config, folder) if config.teacher != "none" else None
-    writer = CacheWriter(folder, config.teacher_dim if pca else 0)
-    for segment, pieces in _mapped(segments, config, pca, "prepare"):
-        for number, (piece, frames) in enumerate(pieces):
+    basis = _teacher_basis(segments, config, folder) if config.teacher != NO_TEACHER else None
+    writer = CacheWriter(folder, config.teacher_dim if basis else 0)
+    for segment, heard in _heard(segments, config, basis, "prepare"):
+        for number, (piece, frames) in enumerate(heard):
+            name = segment.id if len(heard) == 1 else f"{segment.id}#{number}"
             offset, frame_offset = writer.position
-            clip = replace(
-                _clip(segment, piece, offset),
-                id=segment.id if len(pieces) == 1 else f"{segment.id}#{number}",
-                frame_offset=frame_offset if frames is not None else -1,
-            )
+            clip = _clip(segment, name, piece, (offset, frame_offset if frames is not None else -1))
             kept = None if frames is None else frames.astype(np.float16)
             writer.append(clip, float_to_pcm(piece.narrow), kept)
     writer.close()
 
 
-def _teacher_basis(
-    segments: Sequence[Segment], config: PrepareConfig, folder: Path
-) -> dict[str, npt.NDArray[np.float32]]:
+def _heard(
+    segments: Sequence[Segment], config: PrepareConfig, basis: Basis | None, label: str
+) -> Iterator[tuple[Segment, Heard]]:
+    work = Listener(segments, config, basis)
+    return zip(segments, in_workers(work, range(len(segments)), config.workers, label), strict=True)
+
+
+def _teacher_basis(segments: Sequence[Segment], config: PrepareConfig, folder: Path) -> Basis:
     path = folder / "pca.safetensors"
     if not path.exists():
         speech = [s for s in segments if s.kind is None and s.split == "train"]
+        if not speech:
+            raise CorpusError("no training clip holds speech: there is nothing for the teacher to hear")
         order = np.random.default_rng(config.seed).permutation(len(speech))[: config.pca_clips]
-        heard = _mapped([speech[i] for i in order], config, None, "teacher basis")
+        heard = _heard([speech[i] for i in order], config, None, "teacher basis")
         frames = np.concatenate([f[::4] for _, pieces in heard for _, f in pieces if f is not None])
         save_file(fit_pca(frames, config.teacher_dim), path)
-    basis: dict[str, npt.NDArray[np.float32]] = load_file(path)
+    basis: Basis = load_file(path)
     return basis
 
 
-def _clip(segment: Segment, piece: Piece, offset: int) -> Clip:
+def _clip(segment: Segment, name: str, piece: Piece, offsets: tuple[int, int]) -> Clip:
     return Clip(
-        id=segment.id,
+        id=name,
         corpus=segment.corpus,
         speaker=segment.speaker,
         split=segment.split,
@@ -193,9 +216,9 @@ def _clip(segment: Segment, piece: Piece, offset: int) -> Clip:
         kind=segment.kind,
         arousal=segment.arousal,
         votes=segment.votes,
-        offset=offset,
+        offset=offsets[0],
         samples=len(piece.narrow),
         lead=piece.lead,
         active=piece.active,
-        frame_offset=-1,
+        frame_offset=offsets[1],
     )

@@ -1,6 +1,7 @@
 """Stage `pretrain`: a masked autoencoder learns from tokens without labels.
 
-It guesses hidden tokens, predicts the teacher's frames, and where a batch has video, pulls a clip's two halves together.
+It guesses hidden tokens, predicts the teacher's frames, and where a batch has video, pulls a clip's two halves
+together.
 """
 
 from __future__ import annotations
@@ -48,11 +49,10 @@ class PretrainTask:
         model, config = self.module, self.config
         audio = self._hidden(batch["tokens"], batch["length"])
         video = self._hidden(batch["video"], batch["video_length"]) if "video" in batch else None
-        if video is not None and config.model.mask_coupled and audio.hidden is not None:
-            video = TokenBatch(video.tokens, video.length, _stretched(audio.hidden, video.valid))
+        if video is not None and config.model.mask_coupled:
+            video = TokenBatch(video.tokens, video.length, _stretched(_mask_of(audio), video.valid))
         output = model(audio, video)
-        assert audio.hidden is not None
-        tokens = hidden_token_loss(output.audio_logits, audio.tokens, audio.hidden)
+        tokens = hidden_token_loss(output.audio_logits, audio.tokens, _mask_of(audio))
         loss = config.token_weight * tokens
         figures = {"tokens": tokens.detach()}
         if batch["target"].shape[2]:
@@ -61,8 +61,7 @@ class PretrainTask:
             loss = loss + config.frame_weight * frames
             figures["frames"] = frames.detach()
         if video is not None and output.video_logits is not None and output.video_embedding is not None:
-            assert video.hidden is not None
-            seen = hidden_token_loss(output.video_logits, video.tokens, video.hidden)
+            seen = hidden_token_loss(output.video_logits, video.tokens, _mask_of(video))
             pairs = info_nce(output.audio.embedding, output.video_embedding, model.log_temperature)
             loss = loss + config.token_weight * seen + config.contrastive_weight * pairs
             figures |= {"video_tokens": seen.detach(), "contrastive": pairs.detach()}
@@ -73,6 +72,12 @@ class PretrainTask:
         generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
         valid = lengths_to_valid(length, tokens.shape[2])
         return TokenBatch(tokens, length, span_mask(valid, config.mask_ratio, config.mask_span, generator))
+
+
+def _mask_of(batch: TokenBatch) -> Tensor:
+    if batch.hidden is None:
+        raise ValueError("expected a batch with hidden positions")
+    return batch.hidden
 
 
 def _stretched(hidden: Tensor, valid: Tensor) -> Tensor:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,47 +17,47 @@ from models.heads import LineRelativeHead
 from models.mae import MaskedAutoencoder
 from training.calibrate import CalibrateConfig, calibrate, load_calibration
 from training.checkpoint import load_weights
-from training.config import save_config
-from training.corpora.labels import CATEGORIES, EVALUATION_ONLY
+from training.clips import CorporaConfig, all_clips
+from training.config import ConfigError, save_config
+from training.corpora.labels import CATEGORIES
 from training.corpora.manifest import Segment
-from training.corpora.registry import describe, prepare_corpora
-from training.corpora.synthetic import write_synthetic
 from training.data.cache import AudioCache
 from training.data.tokens import TokenStore
 from training.distil import DistilConfig, Student, distil
 from training.evaluate import evaluate
 from training.export import ExportConfig, Parts, write_bundle
+from training.files import write_whole
 from training.finetune import Classifier, FinetuneConfig, finetune, labelled_data
-from training.measure import EvaluateConfig
+from training.head_data import HeadStageConfig
+from training.measurer import EvaluateConfig
 from training.prepare import PrepareConfig, prepare
 from training.pretrain import PretrainConfig, pretrain
+from training.provenance import TEACHERS, commit, corpus_rows, parameter_counts, stage_rows, token_perplexity
 from training.tokenise import TokeniseConfig, tokenise
-from training.train_head import HeadStageConfig, load_population, train_head
+from training.train_head import load_population, train_head
 from training.train_tokenizer import LearnedTokenizer, TokenizerStageConfig, train_tokenizer
 
 M = TypeVar("M", bound=nn.Module)
 
-TEACHERS = {
-    "whisper-base": {
-        "name": "Whisper-base encoder, layer 3 (OpenAI)",
-        "licence": "MIT",
-        "used_for": "frame targets while training; not needed afterwards",
-    }
+_WEIGHTS = "model.safetensors"
+STAGES: Mapping[str, tuple[str, str]] = {
+    "prepare": ("prepare", "index.jsonl"),
+    "tokenizer": ("tokenizer", _WEIGHTS),
+    "tokenise": ("tokenise", "facts.json"),
+    "pretrain": ("pretrain", _WEIGHTS),
+    "finetune": ("finetune", _WEIGHTS),
+    "distil": ("distil", _WEIGHTS),
+    "head": ("head", _WEIGHTS),
+    "calibrate": ("calibrate", "calibration.json"),
+    "export": ("bundle", "manifest.json"),
+    "evaluate": ("evaluate", "evaluation.json"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CorporaConfig:
-    """Which clips. names: shared corpora under `root`; synthetic_clips: made clips per category and speaker (0: none)."""
-
-    root: str = "../shared/corpora"
-    names: tuple[str, ...] = ()
-    synthetic_clips: int = 0
+"""Every stage in order: its folder inside the run's, and the file it writes last."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """Every stage's configuration. `mae.encoder` is also the student's and must fit the tokenizer stage's encoder."""
+    """Every stage's configuration. `pretrain.model.encoder` is the student's too, and as wide as the tokenizer's."""
 
     corpora: CorporaConfig = field(default_factory=CorporaConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
@@ -72,9 +72,8 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
 
-STAGES = (
-    "prepare", "tokenizer", "tokenise", "pretrain", "finetune", "distil", "head", "calibrate", "export", "evaluate",
-)  # fmt: skip
+class StageMissingError(RuntimeError):
+    """A stage was asked for before the ones it builds on."""
 
 
 class Run:
@@ -83,80 +82,114 @@ class Run:
     def __init__(self, config: RunConfig, folder: Path, name: str) -> None:
         self.config, self.folder, self.name = config, folder, name
 
-    def execute(self, stages: Sequence[str] = STAGES) -> None:
-        """Run the given stages in order, noting how long each took."""
+    def execute(self, stages: Sequence[str] = tuple(STAGES), *, again: bool = False) -> list[str]:
+        """Run those of the given stages that are not complete, in order, and give their names.
+
+        Args:
+            stages: some of `STAGES`, in order.
+            again: first forget what the first of them and all stages after it wrote.
+
+        Raises:
+            ConfigError: the folder holds output of another configuration.
+            StageMissingError: an earlier stage has not run.
+        """
+        if again:
+            self._forget(stages[0])
+        self._check_same_configuration()
         save_config(self.config, self.folder / "config.json")
-        for stage in stages:
+        ran = [stage for stage in stages if not self.complete(stage)]
+        for stage in ran:
+            self._check_earlier(stage)
             start = time.monotonic()
             work: Callable[[], None] = getattr(self, f"_{stage}")
             work()
             self._note(stage, time.monotonic() - start)
+        return ran
 
     def path(self, stage: str) -> Path:
         """A stage's folder."""
-        return self.folder / stage
+        return self.folder / STAGES[stage][0]
+
+    def complete(self, stage: str) -> bool:
+        """Whether a stage has written everything it writes."""
+        return (self.path(stage) / STAGES[stage][1]).exists()
 
     def segments(self) -> list[Segment]:
         """All clips of the run."""
-        corpora = self.config.corpora
-        found = prepare_corpora(Path(corpora.root), corpora.names)
-        if corpora.synthetic_clips:
-            found += write_synthetic(self.path("synthetic"), corpora.synthetic_clips)
-        return found
+        return all_clips(self.config.corpora, self.folder / "synthetic")
+
+    def _check_earlier(self, stage: str) -> None:
+        for earlier in list(STAGES)[: list(STAGES).index(stage)]:
+            if not self.complete(earlier):
+                raise StageMissingError(
+                    f"{stage} needs what {earlier} writes, and {self.path(earlier)} does not hold it: run that first"
+                )
+
+    def _forget(self, first: str) -> None:
+        names = list(STAGES)
+        for stage in names[names.index(first) :]:
+            shutil.rmtree(self.path(stage), ignore_errors=True)
+
+    def _check_same_configuration(self) -> None:
+        path = self.folder / "config.json"
+        if not path.exists():
+            return
+        old = json.loads(path.read_text(encoding="utf-8"))
+        new = json.loads(json.dumps(asdict(self.config)))
+        for stage in STAGES:
+            other = first_difference(old.get(stage), new[stage], stage) if self.path(stage).exists() else None
+            if other:
+                raise ConfigError(
+                    f"{self.folder} was made with another configuration ({other}): use another --out, or --again"
+                )
 
     def _note(self, stage: str, seconds: float) -> None:
-        path = self.folder / "times.json"
-        times = json.loads(path.read_text()) if path.exists() else {}
+        times = self._times()
         times[stage] = round(times.get(stage, 0.0) + seconds, 1)
-        path.write_text(json.dumps(times) + "\n")
+        write_whole(self.folder / "times.json", json.dumps(times) + "\n")
+
+    def _times(self) -> dict[str, float]:
+        path = self.folder / "times.json"
+        times: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return times
 
     def _prepare(self) -> None:
         prepare(self.segments(), self.config.prepare, self.path("prepare"))
 
     def _tokenizer(self) -> None:
-        if not self._done("tokenizer"):
-            train_tokenizer(self.config.tokenizer, self.path("prepare"), self.path("tokenizer"))
+        train_tokenizer(self.config.tokenizer, self.path("prepare"), self.path("tokenizer"))
 
     def _tokenise(self) -> None:
-        tokenise(
-            self.config.tokenise,
-            self.path("prepare"),
-            self.learned_tokenizer().tokenizer,
-            self.path("tokenise"),
-        )
+        tokenizer = self.learned_tokenizer().tokenizer
+        tokenise(self.config.tokenise, self.path("prepare"), tokenizer, self.path("tokenise"))
 
     def _pretrain(self) -> None:
-        if not self._done("pretrain"):
-            start = self.learned_tokenizer()
-            pretrain(
-                replace(self.config.pretrain, model=self.mae_config()), self.config.tokenizer.model, start,
-                self.path("prepare"), self.path("tokenise"), self.path("pretrain"),
-            )  # fmt: skip
+        pretrain(
+            replace(self.config.pretrain, model=self.mae_config()), self.config.tokenizer.model,
+            self.learned_tokenizer(), self.path("prepare"), self.path("tokenise"), self.path("pretrain"),
+        )  # fmt: skip
 
     def _finetune(self) -> None:
-        if not self._done("finetune"):
-            mae = MaskedAutoencoder(self.mae_config(), self.config.tokenizer.model)
-            load_weights(mae, self.path("pretrain") / "model.safetensors")
-            finetune(
-                self.config.finetune, self.mae_config(), self.config.tokenizer.model, mae,
-                self.path("prepare"), self.path("tokenise"), self.path("finetune"),
-            )  # fmt: skip
+        mae = MaskedAutoencoder(self.mae_config(), self.config.tokenizer.model)
+        load_weights(mae, self.path("pretrain") / _WEIGHTS)
+        finetune(
+            self.config.finetune, self.mae_config(), self.config.tokenizer.model, mae,
+            self.path("prepare"), self.path("tokenise"), self.path("finetune"),
+        )  # fmt: skip
 
     def _distil(self) -> None:
-        if not self._done("distil"):
-            teacher = Classifier(self.mae_config(), self.config.tokenizer.model, self.corpora_count())
-            load_weights(teacher, self.path("finetune") / "model.safetensors")
-            distil(
-                self.config.distil, self.mae_config().encoder, self.config.tokenizer.model, [teacher],
-                self.path("prepare"), self.path("tokenise"), self.path("distil"),
-            )  # fmt: skip
+        teacher = Classifier(self.mae_config(), self.config.tokenizer.model, self.corpora_count())
+        load_weights(teacher, self.path("finetune") / _WEIGHTS)
+        distil(
+            self.config.distil, self.mae_config().encoder, self.config.tokenizer.model, [teacher],
+            self.path("prepare"), self.path("tokenise"), self.path("distil"),
+        )  # fmt: skip
 
     def _head(self) -> None:
-        if not self._done("head"):
-            train_head(
-                self.config.head, self.student().encoder, self.learned_tokenizer().tokenizer,
-                self.path("prepare"), self.path("tokenise"), self.path("head"),
-            )  # fmt: skip
+        train_head(
+            self.config.head, self.student().encoder, self.learned_tokenizer().tokenizer,
+            self.path("prepare"), self.path("tokenise"), self.path("head"),
+        )  # fmt: skip
 
     def _calibrate(self) -> None:
         calibrate(
@@ -166,18 +199,13 @@ class Run:
         )  # fmt: skip
 
     def _export(self) -> None:
-        write_bundle(self.parts(), self.config.export, self.bundle, self.facts())
+        write_bundle(self.parts(), self.config.export, self.path("export"), self.facts())
 
     def _evaluate(self) -> None:
-        evaluate(self.config.evaluate, self.bundle, self.path("prepare"), self.path("evaluate"), self.facts())
-
-    @property
-    def bundle(self) -> Path:
-        """Where the bundle is written."""
-        return self.folder / "bundle"
-
-    def _done(self, stage: str) -> bool:
-        return (self.path(stage) / "model.safetensors").exists()
+        evaluate(
+            self.config.evaluate, self.path("export"), self.path("prepare"), self.path("evaluate"),
+            self.facts(),
+        )  # fmt: skip
 
     def mae_config(self) -> MaeConfig:
         """The autoencoder, with its encoder predicting as many teacher dimensions as the cache holds."""
@@ -215,92 +243,50 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What manifest and card say about where the bundle comes from."""
-        times = json.loads((self.folder / "times.json").read_text())
-        steps = {s: getattr(getattr(self.config, s), "loop", None) for s in STAGES}
-        segments = self.segments()
-        rows = describe(segments, {s.corpus: _use(s.corpus, segments) for s in segments})
-        parts = self.parts()
-        parameters = {
-            "tokenizer (served part)": served_parameters(parts.tokenizer),
-            "encoder (served part)": served_parameters(parts.encoder),
-            "head": sum(p.numel() for p in parts.head.parameters()),
-        }
+        times, parts, version = self._times(), self.parts(), commit()
+        rows = corpus_rows(self.segments())
+        loops = {stage: getattr(getattr(self.config, stage), "loop", None) for stage in STAGES}
         teacher = TEACHERS.get(self.config.prepare.teacher)
         return {
-            "parameters": {**parameters, "total": sum(parameters.values())},
-            "commit": _commit(),
+            "parameters": parameter_counts(parts),
+            "commit": version,
             "config": self.name,
             "seconds": round(sum(times.values()), 1),
             "seed": self.config.pretrain.loop.seed,
-            "stages": [
-                {
-                    "name": s,
-                    "what": WHAT[s],
-                    "steps": loop.steps if (loop := steps[s]) else None,
-                    "seconds": times[s],
-                }
-                for s in STAGES
-                if s in times
-            ],
+            "stages": stage_rows(times, {s: loop.steps if loop else None for s, loop in loops.items()}),
             "teachers": [teacher] if teacher else [],
             "corpora": rows,
             "provenance": {
                 "corpora": [r["name"] for r in rows],
                 "licences": {r["name"]: r["licence"] for r in rows},
-                "commit": _commit(),
+                "commit": version,
                 "config": self.name,
             },
-            "metrics": {f"dev_{k}": round(v, 4) for k, v in parts.calibration.dev.items()},
+            "metrics": {
+                **{f"dev_{k}": round(v, 4) for k, v in parts.calibration.dev.items()},
+                "codebook_perplexity_dev": self._perplexity(),
+            },
         }
 
-
-WHAT = {
-    "prepare": "decode, cut to speech, listen with the teacher",
-    "tokenizer": "audio VQ-VAE: rebuild clean sound, predict the teacher's frames",
-    "tokenise": "tokens of every clip in several telephone renderings",
-    "pretrain": "masked autoencoder on tokens, without labels",
-    "finetune": "categories from labels: the teacher",
-    "distil": "the audio-only student",
-    "head": "head for every state of line and leg, and the speech gate",
-    "calibrate": "temperature and thresholds, on dev",
-    "export": "ONNX graphs, golden pairs, manifest",
-    "evaluate": "figures and card",
-}
+    def _perplexity(self) -> list[float]:
+        clips = AudioCache(self.path("prepare")).clips
+        numbers = [n for n, clip in enumerate(clips) if clip.split == "dev" and clip.kind is None]
+        size = self.config.tokenizer.model.codebook_size
+        return token_perplexity(TokenStore(self.path("tokenise")), numbers, size)
 
 
-def served_parameters(module: nn.Module) -> int:
-    """Numbers that the exported graph holds: no decoder, no frame head; codebooks count."""
-    skipped = ("decoder.", "frame_head.")
-    total = sum(p.numel() for name, p in module.named_parameters() if not name.startswith(skipped))
-    return total + sum(b.numel() for name, b in module.named_buffers() if name.endswith("codebooks"))
+def first_difference(old: Any, new: Any, where: str) -> str | None:
+    """Where two configurations (plain values) first differ, among the keys that both have; None where nowhere.
+
+    >>> first_difference({"a": {"b": 1}, "c": 2}, {"a": {"b": 3, "d": 4}}, "stage")
+    'stage.a.b was 1, is 3'
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = (first_difference(old[key], new[key], f"{where}.{key}") for key in new if key in old)
+        return next((difference for difference in found if difference), None)
+    return None if old == new else f"{where} was {old!r}, is {new!r}"
 
 
 def _loaded(module: M, folder: Path) -> M:
-    load_weights(module, folder / "model.safetensors")
+    load_weights(module, folder / _WEIGHTS)
     return module.eval()
-
-
-def _use(corpus: str, segments: Sequence[Segment]) -> str:
-    own = [s for s in segments if s.corpus == corpus]
-    splits = sorted({s.split for s in own})
-    if corpus in EVALUATION_ONLY:
-        return "evaluation only"
-    if all(s.kind for s in own):
-        return "noise mixed in, and what is not speech (" + ", ".join(splits) + ")"
-    if all(s.emotion is None for s in own):
-        return (
-            "tokenizer and pretraining, no labels"
-            if all(s.arousal is None for s in own)
-            else "arousal, pretraining"
-        )
-    return "labels (" + ", ".join(splits) + ")"
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
-        )  # noqa: S607
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
+from torch.utils.data import Dataset
 
 from models.audio_tokenizer import AudioTokenizer
 from training.config import save_config
 from training.data.batches import VariantConfig, pad_rows, plain, vary
-from training.data.cache import HOP_SAMPLES, AudioCache
+from training.data.cache import HOP_SAMPLES, AudioCache, Clip
 from training.data.telephony import CLEAN, Audio, TelephonyConfig
-from training.data.tokens import write_part
+from training.data.tokens import part_is_complete, write_facts, write_part
+from training.data.workers import in_workers
 from training.train_tokenizer import noise_bank
 
+Job = tuple[int, Sequence[int]]
 Rendered = tuple[list[npt.NDArray[np.uint16]], list[npt.NDArray[np.int16]]]
 
 
@@ -36,45 +36,40 @@ class TokeniseConfig:
     seed: int = 1
 
 
-class _Worker:
+class Renderer(Dataset[Rendered]):
+    """(variant, clip numbers) → tokens and frame numbers of these clips in that rendering."""
+
     def __init__(self, config: TokeniseConfig, prepared: Path, tokenizer: AudioTokenizer) -> None:
-        torch.set_num_threads(1)
-        self.config, self.cache, self.tokenizer = config, AudioCache(prepared), tokenizer.eval()
-        self.noises = noise_bank(self.cache, [c for c in self.cache.clips if c.split == "train"])
+        self._config, self._prepared, self._tokenizer = config, prepared, tokenizer.eval()
+        self._opened: tuple[AudioCache, list[Audio]] | None = None
 
     @torch.no_grad()
-    def __call__(self, job: tuple[int, Sequence[int]]) -> Rendered:
-        variant, clips = job
-        rendered = [self._render(variant, number) for number in clips]
-        audio = torch.from_numpy(pad_rows([audio for audio, _ in rendered], 0))
-        tokens, _ = self.tokenizer(audio, self.tokenizer.initial_state(len(audio)))
+    def __getitem__(self, job: Job) -> Rendered:
+        variant, numbers = job
+        made = [self._render(variant, number) for number in numbers]
+        audio = torch.from_numpy(pad_rows([row for row, _ in made], 0))
+        tokens, _ = self._tokenizer(audio, self._tokenizer.initial_state(len(audio)))
         rows = tokens.numpy().astype(np.uint16)
-        kept = [row[:, : len(frames)].T for row, (_, frames) in zip(rows, rendered, strict=True)]
-        return kept, [frames.astype(np.int16) for _, frames in rendered]
+        kept = [row[:, : len(frames)].T for row, (_, frames) in zip(rows, made, strict=True)]
+        return kept, [frames.astype(np.int16) for _, frames in made]
 
     def _render(self, variant: int, number: int) -> tuple[Audio, npt.NDArray[np.int64]]:
-        clip = self.cache.clips[number]
-        rng = np.random.default_rng([self.config.seed, variant, number])
+        cache, noises = self._open()
+        config, clip = self._config, cache.clips[number]
+        rng = np.random.default_rng([config.seed, variant, number])
         if variant == 0:
-            made = plain(self.cache, clip, CLEAN, rng, ())
+            made = plain(cache, clip, CLEAN, rng, ())
         else:
-            settings = VariantConfig(self.config.telephony, self.config.max_frames)
-            made = vary(self.cache, clip, settings, rng, self.noises)
-        longest = self.config.max_frames
+            made = vary(cache, clip, VariantConfig(config.telephony, config.max_frames), rng, noises)
+        longest = config.max_frames
         return made.audio[: longest * HOP_SAMPLES], made.frames[:longest]
 
-
-_worker: _Worker | None = None
-
-
-def _start(config: TokeniseConfig, prepared: Path, tokenizer: AudioTokenizer) -> None:
-    global _worker  # noqa: PLW0603 - one per child process, the only way multiprocessing offers
-    _worker = _Worker(config, prepared, tokenizer)
-
-
-def _work(job: tuple[int, Sequence[int]]) -> tuple[Sequence[int], Rendered]:
-    assert _worker is not None
-    return job[1], _worker(job)
+    def _open(self) -> tuple[AudioCache, list[Audio]]:
+        """The cache and the noises, opened by the process that needs them: a pickled memory map is a copy."""
+        if self._opened is None:
+            cache = AudioCache(self._prepared)
+            self._opened = cache, noise_bank(cache, [c for c in cache.clips if c.split == "train"])
+        return self._opened
 
 
 def tokenise(config: TokeniseConfig, prepared: Path, tokenizer: AudioTokenizer, folder: Path) -> None:
@@ -84,22 +79,22 @@ def tokenise(config: TokeniseConfig, prepared: Path, tokenizer: AudioTokenizer, 
         return
     save_config(config, folder / "config.json")
     clips = AudioCache(prepared).clips
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(config.workers, initializer=_start, initargs=(config, prepared, tokenizer)) as pool:
-        for variant in range(config.variants):
-            if (folder / f"offsets.{variant}.npy").exists():
-                continue
-            wanted = [n for n, clip in enumerate(clips) if variant == 0 or clip.split == "train"]
-            wanted.sort(key=lambda n: clips[n].samples)
-            jobs = [(variant, wanted[i : i + config.batch]) for i in range(0, len(wanted), config.batch)]
-            tokens = [np.zeros((0, tokenizer.config.codebooks), np.uint16)] * len(clips)
-            frames = [np.zeros(0, np.int16)] * len(clips)
-            bar = tqdm(
-                pool.imap_unordered(_work, jobs), total=len(jobs), desc=f"tokenise {variant}", unit="batch"
-            )
-            for numbers, (made_tokens, made_frames) in bar:
-                for number, row, index in zip(numbers, made_tokens, made_frames, strict=True):
-                    tokens[number], frames[number] = row, index
-            write_part(folder, variant, tokens, frames)
-    facts = {"variants": config.variants, "codebooks": tokenizer.config.codebooks, "clips": len(clips)}
-    (folder / "facts.json").write_text(json.dumps(facts))
+    todo = [v for v in range(config.variants) if not part_is_complete(folder, v)]
+    jobs = {variant: _jobs(clips, variant, config.batch) for variant in todo}
+    every = [job for variant in todo for job in jobs[variant]]
+    rendered = in_workers(Renderer(config, prepared, tokenizer), every, config.workers, "tokenise")
+    for variant in todo:
+        tokens = [np.zeros((0, tokenizer.config.codebooks), np.uint16)] * len(clips)
+        frames = [np.zeros(0, np.int16)] * len(clips)
+        for (_, numbers), (rows, indices) in zip(jobs[variant], rendered, strict=False):
+            for number, row, index in zip(numbers, rows, indices, strict=True):
+                tokens[number], frames[number] = row, index
+        write_part(folder, variant, tokens, frames)
+    write_facts(folder, config.variants, tokenizer.config.codebooks, len(clips))
+
+
+def _jobs(clips: Sequence[Clip], variant: int, size: int) -> list[Job]:
+    """Clips of like length together; other renderings than the plain one are for training clips only."""
+    wanted = [n for n, clip in enumerate(clips) if variant == 0 or clip.split == "train"]
+    wanted.sort(key=lambda n: clips[n].samples)
+    return [(variant, wanted[i : i + size]) for i in range(0, len(wanted), size)]

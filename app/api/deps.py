@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from app.api.auth import API_KEY_HEADER, KeyRing
 from app.api.errors import ProblemError
 from app.api.registry import CallRegistry
+from app.api.uploads import UploadDesk
 from app.engine import Engine
 from app.results.publish import Publisher
 from app.results.store import ResultStore
@@ -25,7 +26,7 @@ from app.telemetry.metrics import Metrics
 class Services:
     """The parts of one running service; made by `app.main`, found on the application's state.
 
-    pool: threads in which calls are worked on.
+    pool: threads in which live calls are worked on. uploads: the place of uploaded recordings, apart from it.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Services:
     registry: CallRegistry
     engine: Engine
     pool: Executor
+    uploads: UploadDesk
 
 
 def get_services(connection: HTTPConnection) -> Services:

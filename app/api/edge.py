@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.stdlib import BoundLogger
 
+from app.api.deps import Services
 from app.api.errors import ProblemError
 from app.settings import Settings
-from app.telemetry.clock import Clock
-from app.telemetry.metrics import Metrics
+from app.telemetry.logs import get_logger
 
 MAX_BODY_BYTES = 64 * 1024
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
@@ -119,18 +118,17 @@ class BodyLimit:
 class RequestObserver:
     """Counts and logs requests by route template: no path, query, address or header is kept."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Clock, log: BoundLogger) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._metrics = metrics
-        self._clock = clock
-        self._log = log
+        self._log = get_logger(__name__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and notes how it went."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = self._clock.monotonic()
+        services: Services = scope["app"].state.services
+        started = services.clock.monotonic()
         status = 500
 
         async def send_and_note(message: Message) -> None:
@@ -144,15 +142,12 @@ class RequestObserver:
         finally:
             route = getattr(scope.get("route"), "path", None) or "(none)"
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-            seconds = self._clock.monotonic() - started
-            self._metrics.http_requests.labels(method, route, str(status)).inc()
-            self._metrics.http_seconds.labels(route).observe(seconds)
+            seconds = services.clock.monotonic() - started
+            services.metrics.http_requests.labels(method, route, str(status)).inc()
+            services.metrics.http_seconds.labels(route).observe(seconds)
+            duration_ms = round(seconds * 1000, 1)
             self._log.debug(
-                "http_request",
-                method=method,
-                route=route,
-                status=status,
-                duration_ms=round(seconds * 1000, 1),
+                "http_request", method=method, route=route, status=status, duration_ms=duration_ms
             )
 
 

@@ -121,11 +121,19 @@ class CallDetailBody(CallBody):
     timeline: list[TimelinePoint]
 
 
+class WarningBody(Body):
+    """Something was wrong with the audio; `docs/protocol.md` lists the codes."""
+
+    code: str
+    detail: str
+
+
 class ScoreBody(Body):
     """An uploaded recording's records, and the summary of the call it was treated as (null for `whole`)."""
 
     items: list[UtteranceBody]
     summary: dict[str, Any] | None
+    warnings: list[WarningBody]
 
 
 class ServedModelBody(Body):

@@ -147,9 +147,7 @@ class CallRunner:
 
     def _work(self, pieces: Sequence[Piece]) -> list[tuple[ServerEvent, float]]:
         """Runs in the pool. Each event comes with the arrival of what brought it about."""
-        return [
-            (event, piece.arrived) for piece in join_audio(pieces) for event in self._take(piece.event)
-        ]
+        return [(event, piece.arrived) for piece in join_audio(pieces) for event in self._take(piece.event)]
 
     def _take(self, event: WireEvent) -> list[ServerEvent]:
         if isinstance(event, Audio):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +11,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.datastructures import UploadFile
 
 from app.accounting import CallSummary
-from app.api.deps import Services, ServicesDep, require_key
+from app.api.deps import ServicesDep, require_key
 from app.api.errors import ProblemError
 from app.api.protocol import Problem, ScoreBody
 from app.audio.recording import Recording, RecordingError, open_recording
-from app.domain import Leg, UtteranceRecord
+from app.domain import CallStart, Leg, UtteranceRecord
 from app.engine import Engine
 from app.inference.errors import InferenceError
 from app.pipeline import SessionWarning, recording_start, score_recording, score_whole
@@ -76,7 +75,9 @@ def upload_options(
     Raises:
         ProblemError: 422, `legs` names something else than legs, or one twice.
     """
-    return UploadOptions(call_id or random_call_id(), line, parse_legs(legs), whole, salience, consent, notice_given)
+    return UploadOptions(
+        call_id or random_call_id(), line, parse_legs(legs), whole, salience, consent, notice_given
+    )
 
 
 def parse_legs(text: str | None) -> tuple[Leg, ...] | None:
@@ -109,15 +110,23 @@ async def score(
     Send it as the body or as the form field `file`. It is treated as a live call would be, from its line's
     profile on, and is not kept: neither the audio nor the records.
     """
-    payload = await read_upload(request)
-    work = partial(score_upload, payload, options, services.engine, services.settings.upload.max_duration_s)
-    loop = asyncio.get_running_loop()
-    try:
-        body, seconds = await loop.run_in_executor(services.pool, work)
-    except RecordingError as error:
-        raise unusable(error) from None
-    count(services, body, seconds)
-    return body
+    with services.uploads.place():
+        payload = await read_upload(request)
+        work = partial(
+            score_upload, payload, options, services.engine, services.settings.upload.max_duration_s
+        )
+        try:
+            records, rest = await services.uploads.run(work)
+        except RecordingError as error:
+            raise unusable(error) from None
+        except InferenceError as error:
+            raise ProblemError(
+                500, "scoring_failed", "The recording could not be scored", str(error)
+            ) from error
+    for record in records:
+        outcome = "scored" if record.reason is None else record.reason.value
+        services.metrics.utterances.labels(record.emotion or "", outcome).inc()
+    return {"items": [record_body(record) for record in records], **rest}
 
 
 async def read_upload(request: Request) -> bytes:
@@ -135,3 +144,47 @@ async def read_upload(request: Request) -> bytes:
                 422, "missing_file", "The form holds no file", "expected a form field 'file' that is a file"
             )
         return await file.read()
+
+
+def score_upload(
+    payload: bytes, options: UploadOptions, engine: Engine, max_duration_s: float
+) -> tuple[list[UtteranceRecord], dict[str, Any]]:
+    """Scores a recording held in memory: its records, and the rest of a `ScoreBody`.
+
+    Raises:
+        RecordingError: it cannot be scored.
+        InferenceError: the model failed on it.
+    """
+    records: list[UtteranceRecord] = []
+    warnings: list[dict[str, str]] = []
+    summary: dict[str, Any] | None = None
+    with open_recording(payload, max_duration_s) as recording:
+        start = _start(recording, options)
+        if options.whole:
+            return [score_whole(recording, start, engine.parts)], {"summary": None, "warnings": []}
+        for event in score_recording(recording, start, engine.parts):
+            if isinstance(event, UtteranceRecord):
+                records.append(event)
+            elif isinstance(event, SessionWarning):
+                warnings.append({"code": event.code, "detail": event.detail})
+            elif isinstance(event, CallSummary):
+                summary = event.body()
+    return records, {"summary": summary, "warnings": warnings}
+
+
+def _start(recording: Recording, options: UploadOptions) -> CallStart:
+    return recording_start(
+        recording,
+        options.call_id,
+        legs=options.legs,
+        line=options.line,
+        salience=options.salience,
+        consent=options.consent,
+        notice_given=options.notice_given,
+    )
+
+
+def unusable(error: RecordingError) -> ProblemError:
+    """The problem that a recording is."""
+    status = 413 if error.code == "too_long" else 422
+    return ProblemError(status, f"recording_{error.code}", "The recording cannot be scored", error.detail)

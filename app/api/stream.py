@@ -232,7 +232,7 @@ class Connection:
         """The work's result; stops it and raises `Interrupted` when the connection is told to end first."""
         task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task, self._interruption}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task, self._interruption), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             raise Interrupted(self._interruption.result())

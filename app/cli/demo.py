@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import httpx
 
 from app.audio.recording import open_recording
 from app.cli.call import print_for_people
-from app.cli.commands import Commands, first_api_key, port_number
+from app.cli.commands import Commands, first_api_key
 from app.cli.exits import CliError, ExitCode
-from app.cli.serve import ANNOUNCEMENT
+from app.cli.serve import ANNOUNCEMENT, add_address_options
 from app.client import ClientError, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
 
@@ -29,8 +30,7 @@ _POLL_S = 0.1
 def add_parser(commands: Commands) -> None:
     """Declare the command."""
     parser = commands.add_parser("demo", help="start the service, play a sample call into it, go on serving")
-    parser.add_argument("--host", help="where to listen (default: KOWAIRO_HOST, 127.0.0.1)")
-    parser.add_argument("--port", type=port_number, help="where to listen (default: KOWAIRO_PORT, 8000)")
+    add_address_options(parser)
     parser.add_argument("--speed", type=float, default=1.0, help="of the sample call: 1 is real time")
     parser.set_defaults(run=run)
 
@@ -52,14 +52,14 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) is not None:
             command += [f"--{name}", str(getattr(options, name))]
     # S603: the command is this very program.
-    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    # Its notes on every call would stand between the utterances that are shown here.
+    environment = {"KOWAIRO_LOG_LEVEL": "warning", **os.environ}
+    service = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
     try:
         address = _wait_until_ready(service)
         if address is None:
             return service.wait()
-        print(
-            f"Kowairo is ready on {address}. A sample call of two legs comes in at the pace of a telephone:\n"
-        )
+        print(_welcome(address), flush=True)
         _play_sample(address, options.speed)
         print(_addresses(address), flush=True)
         return service.wait()
@@ -77,7 +77,7 @@ def _wait_until_ready(service: subprocess.Popen[str]) -> str | None:
     address = None
     for line in service.stdout:
         if line.startswith(ANNOUNCEMENT):
-            address = line.removeprefix(ANNOUNCEMENT).strip()
+            address = _reachable(line.removeprefix(ANNOUNCEMENT).strip())
             break
     if address is None:
         return None
@@ -92,6 +92,11 @@ def _wait_until_ready(service: subprocess.Popen[str]) -> str | None:
     if service.poll() is None:
         raise CliError(f"the service did not become ready within {READY_TIMEOUT_S:.0f} s")
     return None
+
+
+def _reachable(address: str) -> str:
+    """An address to connect to: one that stands for every interface stands for this machine here."""
+    return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def _play_sample(address: str, speed: float) -> None:
@@ -112,15 +117,28 @@ def _play_sample(address: str, speed: float) -> None:
             raise CliError(str(error)) from error
 
 
+def _welcome(address: str) -> str:
+    return (
+        f"Kowairo is ready; watch the calls on {address}/\n"
+        "A sample call of two legs comes in now, at the pace of a telephone:\n"
+    )
+
+
 def _addresses(address: str) -> str:
     return (
         "\nThe call is over, the service goes on:\n"
         f"  live page   {address}/\n"
         f"  API docs    {address}/docs\n"
         f"  metrics     {address}/metrics\n"
-        f"Another call:  python -m app call FILE --url {address.replace('http', 'ws', 1)}/v1/stream\n"
+        f"  next call   {_python()} -m app call FILE --url {address.replace('http', 'ws', 1)}/v1/stream\n"
         "Ctrl-C ends it."
     )
+
+
+def _python() -> str:
+    """This interpreter as one would type it here."""
+    here, python = Path.cwd(), Path(sys.executable)
+    return str(python.relative_to(here) if python.is_relative_to(here) else python)
 
 
 def _end(service: subprocess.Popen[str]) -> int:

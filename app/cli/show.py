@@ -7,6 +7,7 @@ from typing import Any
 
 _WIDTH = 10
 _WORTH_SHOWING = 0.01
+_AUDIO = {"scored": "scored", "rejected": "not scored", "silence": "of silence", "lost": "lost"}
 
 
 def utterance_line(record: Mapping[str, Any]) -> str:
@@ -42,14 +43,13 @@ def message_line(message: Mapping[str, Any]) -> str | None:
 
 
 def summary_line(summary: Mapping[str, Any]) -> str:
-    """Where the audio of a call went."""
-    legs = [
-        f"{leg}: {part['utterances']} utterances, {part['audio']['scored_s']:.1f} s scored, "
-        f"{part['audio']['rejected_s']:.1f} s rejected, {part['audio']['silence_s']:.1f} s silent, "
-        f"{part['audio']['lost_s']:.1f} s lost"
-        for leg, part in summary["legs"].items()
-    ]
-    return f"{summary['duration_s']:.1f} s of call; " + "; ".join(legs)
+    """Where the audio of a call went, a line for each leg."""
+    lines = [f"The call lasted {summary['duration_s']:.1f} s."]
+    for leg, part in summary["legs"].items():
+        audio = part["audio"]
+        shares = ", ".join(f"{audio[f'{kind}_s']:.1f} s {word}" for kind, word in _AUDIO.items())
+        lines.append(f"  {leg}: {part['utterances']} utterances; {shares}")
+    return "\n".join(lines)
 
 
 def _why(record: Mapping[str, Any]) -> str:

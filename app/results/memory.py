@@ -50,8 +50,7 @@ class MemoryStore:
         self._expire()
         if call.call_id in self._entries:
             raise CallExistsError(f"call {call.call_id} is known already")
-        while len(self._entries) >= self._max_calls and self._ended:
-            self._forget(next(iter(self._ended)))
+        self._make_room(self._max_calls - 1)
         self._opened += 1
         self._entries[call.call_id] = _Entry(self._opened, call, deque(maxlen=self._max_records))
 
@@ -74,6 +73,7 @@ class MemoryStore:
         )
         entry.expires_at = self._clock.monotonic() + self._ttl_s
         self._ended[call_id] = None
+        self._make_room(self._max_calls)
 
     async def list_calls(self, which: CallFilter, *, cursor: str | None, limit: int) -> Page[CallInfo]:
         """Calls, latest start first; see `ResultStore.list_calls`."""
@@ -126,6 +126,10 @@ class MemoryStore:
             if expires_at is None or expires_at > now:
                 return
             self._forget(oldest)
+
+    def _make_room(self, calls: int) -> None:
+        while len(self._entries) > calls and self._ended:
+            self._forget(next(iter(self._ended)))
 
     def _forget(self, call_id: str) -> None:
         del self._entries[call_id]

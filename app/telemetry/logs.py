@@ -40,6 +40,8 @@ _PRIVATE_KEYS = frozenset(
     }
 )
 _PRIVATE_PREFIX = "pii"
+_OWN = "app"
+"""The service's own loggers are below this one."""
 
 
 def drop_personal_data(
@@ -102,11 +104,9 @@ def configure_logs(*, level: str, as_json: bool, stream: TextIO | None = None) -
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
-    # uvicorn's own lines quote client addresses and paths; the service writes its own.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.access").setLevel(logging.CRITICAL)
-    logging.getLogger("websockets").setLevel(logging.WARNING)
+    # Libraries quote addresses, paths and, when debugging, whole messages: only their complaints are let in.
+    root.setLevel(logging.WARNING)
+    logging.getLogger(_OWN).setLevel(level.upper())
 
 
 def _add_service(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -47,7 +47,7 @@ function operation(path, verb, spec, schemas) {
     body.append(element("h3", "", `${status} ${answer.description}`));
     const content = Object.values(answer.content || {})[0];
     const name = content?.schema?.$ref && named(content.schema.$ref);
-    if (name && schemas[name]?.properties) body.append(table(shape(name, schemas)));
+    if (name && name !== "Problem" && schemas[name]?.properties) body.append(table(shape(name, schemas)));
   }
   box.append(head, body);
   return box;

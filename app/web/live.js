@@ -167,7 +167,8 @@ function drawCall() {
   at("call-facts").textContent = facts.join(" · ");
   at("erase").hidden = info.state === "active";
   const now = Math.max(call.end_s, ...[...call.speaking.values()].map((event) => (event.end_s || event.start_s) + 1));
-  at("strip").replaceChildren(strip(info.legs, pointsOf(call), call.speaking, now));
+  const width = Math.max(280, at("strip").clientWidth);
+  at("strip").replaceChildren(strip(info.legs, pointsOf(call), call.speaking, now, width));
   at("account").hidden = !call.summary;
   if (call.summary) at("account").replaceChildren(account(call.summary));
   drawUtterances(call);
@@ -275,4 +276,5 @@ function prepare() {
 }
 
 prepare();
+new ResizeObserver(draw).observe(at("strip"));
 run();

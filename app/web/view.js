@@ -93,7 +93,7 @@ function meta(record, interim) {
   else line.append(element("span", "push", "SNR unknown"));
   if (quality.clipped > 0.001) line.append(element("span", "", `clipped ${percent(quality.clipped)}`));
   if (quality.packet_loss > 0.001) line.append(element("span", "", `lost ${percent(quality.packet_loss)}`));
-  if (record.latency_ms !== null && !interim) {
+  if (record.latency_ms !== null && record.scores && !interim) {
     line.append(element("span", "", `scored in ${Math.round(record.latency_ms)} ms`));
   }
   return line;
@@ -176,8 +176,7 @@ export function timeOfDay(stamp) {
 
 // ---- the call as a strip: one lane a leg, one piece an utterance ----
 
-export function strip(legs, points, speaking, end_s) {
-  const width = 1000;
+export function strip(legs, points, speaking, end_s, width) {
   const left = 74;
   const lane = 22;
   const height = legs.length * (lane + 6) + 18;
@@ -210,7 +209,7 @@ export function strip(legs, points, speaking, end_s) {
       svg.append(drawn("rect", { class: "piece speaking", x: from, y: y + 3, width: Math.max(6, width - from), height: lane - 6, rx: 3 }));
     }
   });
-  const step = [5, 10, 30, 60, 300, 600, 1800].find((candidate) => span / candidate <= 10) || 3600;
+  const step = [5, 10, 30, 60, 300, 600, 1800].find((candidate) => (span / candidate) * 70 <= width) || 3600;
   for (let tick = 0; tick < span; tick += step) {
     svg.append(drawn("text", { x: x(tick), y: height - 4 }, clock(tick).replace(/\.0$/, "")));
   }
@@ -220,7 +219,7 @@ export function strip(legs, points, speaking, end_s) {
 // ---- where the audio went ----
 
 export function account(summary) {
-  const box = element("div");
+  const box = element("div", "account-legs");
   const parts = ["scored", "silence", "rejected", "lost"];
   const legs = Object.entries(summary.legs || {});
   for (const [leg, { audio }] of legs) {
@@ -235,8 +234,9 @@ export function account(summary) {
       bar.append(piece);
       if (seconds) key.append(element("span", `key part-${part}`, `${part} ${seconds.toFixed(1)} s`));
     }
-    if (legs.length > 1) box.append(element("p", "legname", leg));
-    box.append(bar, key);
+    const side = element("div");
+    side.append(element("p", "legname", `${leg} audio`), bar, key);
+    box.append(side);
   }
   return box;
 }

@@ -329,8 +329,14 @@ def _invalid(field: str, expected: str, got: object) -> WireError:
 
 
 def _unsupported(field: str, expected: str) -> WireError:
-    title = f"The {field.replace('_', ' ')} is not supported"
-    return WireError(f"unsupported_{field}", title, f"{field}: expected {expected}", CloseCode.UNSUPPORTED)
+    titles = {
+        "encoding": "The encoding is not supported",
+        "sample_rate": "The sample rate is not supported",
+        "channels": "The channels are not supported",
+    }
+    return WireError(
+        f"unsupported_{field}", titles[field], f"{field}: expected {expected}", CloseCode.UNSUPPORTED
+    )
 
 
 def _invalid_json(detail: str) -> WireError:

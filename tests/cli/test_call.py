@@ -76,7 +76,7 @@ def test_a_call_is_shown_as_it_goes(
     code = main(["call", str(clips[0]), "--url", service.url, "--speed", "0"])
     assert code == ExitCode.DONE
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "customer  anger       70 %" in lines[0]
     assert service.start == {
         "type": "start",

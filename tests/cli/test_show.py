@@ -48,7 +48,8 @@ def test_what_a_call_says_is_for_people() -> None:
     audio = {"scored_s": 2.0, "silence_s": 3.0, "rejected_s": 1.0, "lost_s": 0.0}
     summary = {"duration_s": 6.0, "legs": {"customer": {"utterances": 1, "audio": audio}}}
     assert message_line({"type": "summary", **summary}) == (
-        "6.0 s of call; customer: 1 utterances, 2.0 s scored, 1.0 s rejected, 3.0 s silent, 0.0 s lost"
+        "The call lasted 6.0 s.\n"
+        "  customer: 1 utterances; 2.0 s scored, 1.0 s not scored, 3.0 s of silence, 0.0 s lost"
     )
 
 

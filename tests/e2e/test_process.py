@@ -114,7 +114,7 @@ def test_the_demo_plays_the_sample_call_and_goes_on_serving(settings: dict[str, 
             line = read_line(process, START_TIMEOUT_S)
             assert line, stderr_of(stderr, lines)
             lines.append(line.strip())
-        url = lines[0].split()[4].rstrip(".")
+        url = lines[0].split()[-1].rstrip("/")
         assert any(" s  customer  " in line for line in lines)
         assert any(" s  agent     not scored  policy" in line for line in lines)
         for page in (f"live page   {url}/", f"API docs    {url}/docs", f"metrics     {url}/metrics"):

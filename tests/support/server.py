@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar
@@ -78,7 +78,7 @@ def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
 def app_process(
     *arguments: str, settings: Mapping[str, str]
 ) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
-    """`python -m app …` with its stdout on a pipe and its stderr in a file; killed at the end if it still runs."""
+    """`python -m app …` with its stdout on a pipe and its stderr in a file; killed at the end."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "app", *arguments],
@@ -88,13 +88,15 @@ def app_process(
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            start_new_session=True,
         )
         with process:
             try:
                 yield process, stderr
             finally:
-                if process.poll() is None:
-                    process.kill()
+                # The whole group: the demo has a service of its own.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -110,11 +112,14 @@ def running_server(settings: Mapping[str, str], *arguments: str) -> Iterator[Run
 
 
 def read_line(process: subprocess.Popen[str], timeout_s: float) -> str:
-    """The next line of a process's stdout; empty when it ended or the time is up."""
+    """The next line of a process's stdout; empty when it has ended, or is killed because the time is up."""
     assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        return process.stdout.readline() if selector.select(timeout_s) else ""
+    watchdog = threading.Timer(timeout_s, process.kill)
+    watchdog.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        watchdog.cancel()
 
 
 def eventually(look: Callable[[], T | None], timeout_s: float = 30.0) -> T:

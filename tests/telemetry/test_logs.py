@@ -9,24 +9,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.telemetry.logs import configure_logs, drop_personal_data, get_logger
+from app.telemetry.logs import drop_personal_data, get_logger
+from tests.support.logs import logged
 
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """The log as text; the process's logging is put back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    stream = io.StringIO()
-    configure_logs(level="info", as_json=True, stream=stream)
-    yield stream
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    """The log as text."""
+    with logged() as stream:
+        yield stream
 
 
 def parsed(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -95,18 +89,17 @@ def test_uvicorns_addresses_and_paths_are_not_logged(lines: io.StringIO) -> None
 
 def test_people_get_lines_not_json() -> None:
     """In development the log is for reading."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    stream = io.StringIO()
-    try:
-        configure_logs(level="debug", as_json=False, stream=stream)
+    with logged(level="debug", as_json=False) as stream:
         get_logger("app.test").debug("service_ready", port=8000)
-    finally:
-        root.handlers = handlers
-        root.setLevel(level)
-        structlog.reset_defaults()
     assert "service_ready" in stream.getvalue()
     assert "port=8000" in stream.getvalue()
+
+
+def test_libraries_may_only_complain(lines: io.StringIO) -> None:
+    """Other packages' chatter would quote messages and addresses; their warnings come through."""
+    logging.getLogger("websockets.server").info("< TEXT '{}' [2 bytes]")
+    logging.getLogger("httpx").warning("slow")
+    assert [event["event"] for event in parsed(lines)] == ["slow"]
 
 
 @given(st.dictionaries(st.text(), st.integers()))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from training.corpora.errors import LabelError
-from training.corpora.manifest import Segment
 
 CATEGORIES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """Order of every posterior, mask and confusion matrix here and of the bundle's logits."""
@@ -71,6 +71,35 @@ a valence or arousal trained on it holds no more than the categories do.
 """
 
 
+class Labelled(Protocol):
+    """What a label is read from: a corpus's clip (`manifest.Segment`) or its cached piece (`data.cache.Clip`)."""
+
+    @property
+    def id(self) -> str:
+        """Unique name, for messages."""
+        ...
+
+    @property
+    def corpus(self) -> str:
+        """Which corpus it is of."""
+        ...
+
+    @property
+    def speaker(self) -> str:
+        """The unit that splits keep apart."""
+        ...
+
+    @property
+    def emotion(self) -> str | None:
+        """The corpus's own word."""
+        ...
+
+    @property
+    def votes(self) -> Mapping[str, float] | None:
+        """Listeners by category."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """What a clip teaches about the seven categories.
@@ -115,7 +144,7 @@ def category_mask(categories: Iterable[str]) -> npt.NDArray[np.bool_]:
     return np.array([name in held for name in CATEGORIES], dtype=np.bool_)
 
 
-def held_categories(segments: Iterable[Segment]) -> dict[str, tuple[str, ...]]:
+def held_categories(segments: Iterable[Labelled]) -> dict[str, tuple[str, ...]]:
     """Which categories each corpus of these clips holds.
 
     Shared corpora come from `CORPUS_CATEGORIES`. For any other (a site's own folder) they are those its
@@ -132,7 +161,7 @@ def held_categories(segments: Iterable[Segment]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def target(segment: Segment, held: Mapping[str, tuple[str, ...]] = CORPUS_CATEGORIES) -> Target | None:
+def target(segment: Labelled, held: Mapping[str, tuple[str, ...]] = CORPUS_CATEGORIES) -> Target | None:
     """The target of a clip; None where it has no label or a label that its corpus does not hold completely.
 
     Votes, where there are any, go before the actor's intent: their shares are the probabilities, and `hard`
@@ -153,8 +182,11 @@ def target(segment: Segment, held: Mapping[str, tuple[str, ...]] = CORPUS_CATEGO
     mask = category_mask(held[segment.corpus])
     if segment.votes is not None:
         return _voted_target(segment.votes, mask, intent)
-    assert intent is not None  # noqa: S101 - narrowed above
-    index = _INDEX[intent]
+    return None if intent is None else _named_target(intent, mask)
+
+
+def _named_target(category: str, mask: npt.NDArray[np.bool_]) -> Target | None:
+    index = _INDEX[category]
     if not mask[index]:
         return None
     probabilities = np.zeros(len(CATEGORIES), dtype=np.float32)
@@ -162,7 +194,7 @@ def target(segment: Segment, held: Mapping[str, tuple[str, ...]] = CORPUS_CATEGO
     return Target(probabilities, mask, index)
 
 
-def agrees_with_listeners(segment: Segment) -> bool:
+def agrees_with_listeners(segment: Labelled) -> bool:
     """Whether the actor's intent is among the listeners' most frequent choices; True where nobody voted."""
     if segment.votes is None or segment.emotion is None:
         return True

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from training.corpora.errors import SplitError
-from training.corpora.labels import CORPUS_CATEGORIES, EVALUATION_ONLY, target
+from training.corpora.labels import CORPUS_CATEGORIES, EVALUATION_ONLY, Labelled, target
 from training.corpora.manifest import Segment
+
+L = TypeVar("L", bound=Labelled)
 
 LABEL_SHARES = (0.01, 0.05, 0.10, 1.0)
 """Shares of the labels that few-label results are reported for."""
@@ -64,12 +67,12 @@ def check_trainable(segments: Iterable[Segment]) -> None:
 
 
 def label_share(
-    segments: Sequence[Segment],
+    segments: Sequence[L],
     share: float,
     *,
     seed: int = 0,
     held: Mapping[str, tuple[str, ...]] = CORPUS_CATEGORIES,
-) -> list[Segment]:
+) -> list[L]:
     """A share of the labelled clips, spread over categories and, within each, over speakers.
 
     Each category of each corpus gives ⌈share × its clips⌉, so none disappears, and takes them from its
@@ -81,7 +84,7 @@ def label_share(
     """
     if not 0 < share <= 1:
         raise SplitError(f"a share of labels must be in (0, 1], got {share}")
-    cells: dict[tuple[str, int], dict[str, list[Segment]]] = {}
+    cells: dict[tuple[str, int], dict[str, list[L]]] = {}
     for segment in segments:
         aim = target(segment, held)
         if aim is not None and aim.hard is not None:
@@ -101,7 +104,7 @@ def leave_one_speaker_out(segments: Sequence[Segment]) -> Iterator[tuple[str, li
         yield speaker, rest, [segment for segment in segments if segment.speaker == speaker]
 
 
-def _in_turns(by_speaker: Mapping[str, Sequence[Segment]], seed: int) -> list[Segment]:
+def _in_turns(by_speaker: Mapping[str, Sequence[L]], seed: int) -> list[L]:
     order = sorted(by_speaker, key=lambda speaker: _fraction(f"{seed}/{speaker}"))
     queues = [sorted(by_speaker[who], key=lambda clip: _fraction(f"{seed}/{clip.id}")) for who in order]
     longest = max(len(queue) for queue in queues)

@@ -1,7 +1,7 @@
 """Made, speech-like clips with made emotions: they prove that the chain runs, and nothing about people.
 
-A buzz of harmonics through two gliding resonances, in syllables; each category has its own pitch, range, rate and level.
-Written as WAV files and a CSV, and read back as any site's folder of clips is.
+A buzz of harmonics through two gliding resonances, in syllables; each category has its own pitch, range, rate and
+level. Written as WAV files and a CSV, and read back as any site's folder of clips is.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class AudioCache:
 
     def audio(self, clip: Clip) -> npt.NDArray[np.float32]:
         """The clip's samples, float32 in [-1, 1]."""
-        return self._audio[clip.offset : clip.offset + clip.samples].astype(np.float32) / 32768
+        return self._audio[clip.offset : clip.offset + clip.samples].astype(np.float32) / np.float32(32768)
 
     def frames(self, clip: Clip) -> npt.NDArray[np.float32] | None:
         """The teacher's frames [clip.frames, teacher_dim], None where there are none."""

@@ -1,7 +1,8 @@
 """Simulated lines and legs over a table of embeddings: what the head must learn to stand.
 
-A line profile is the mean and variance of some utterances of the clip's own corpus, few or many, balanced or not. A leg is
-some other utterances of the clip's own speaker: balanced over categories, mostly neutral, or all of the clip's category.
+A line profile is the mean and variance of some utterances of the clip's own corpus, few or many, balanced or not.
+A leg is some other utterances of the clip's own speaker: balanced over categories, mostly neutral, or all of the
+clip's category.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class LegKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingTable:
-    """Embeddings of labelled clips: vectors float32 [V, N, D] (V renderings), category int [N] (-1 unknown), corpus and
-    speaker as text [N]. A clip that a rendering lacks repeats the plain one.
+    """Embeddings of clips and what is known of them.
+
+    vectors: float32 [V, N, D], V renderings; a clip that a rendering lacks repeats the plain one. category: int [N],
+    -1 unknown. corpus, speaker: text [N].
     """
 
     vectors: Floats
@@ -115,7 +118,7 @@ class LegSimulator:
     def _weights(self, members: npt.NDArray[np.int64], own: int, kind: LegKind) -> npt.NDArray[np.float64]:
         category = self._table.category[members]
         if kind is LegKind.CONSTANT:
-            return (category == own).astype(np.float64)
+            return np.asarray(category == own, dtype=np.float64)
         counts = np.bincount(category + 1, minlength=len(CATEGORIES) + 1)
         weights = 1.0 / np.maximum(counts[category + 1], 1)
         if kind is LegKind.MOSTLY_NEUTRAL:
@@ -123,4 +126,4 @@ class LegSimulator:
                 return np.zeros(len(members))
             neutral = category == NEUTRAL
             weights = np.where(neutral, 0.8 / neutral.sum(), 0.2 * weights)
-        return weights
+        return np.asarray(weights)

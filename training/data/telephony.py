@@ -62,7 +62,7 @@ def simulate(
     if rng.random() < config.room_chance:
         y = reverberate(y, rng.uniform(*config.room_decay_s), rng)
     if noises and rng.random() < config.noise_chance:
-        noise = noises[rng.integers(len(noises))]
+        noise = noises[int(rng.integers(len(noises)))]
         y = add_noise(y, noise, active, rng.uniform(*config.snr_db), rng)
     y = _shape(y, config, rng)
     y = set_level(y, active, rng.uniform(*config.level_db))

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from training.files import write_whole
+
 
 class TokenStore:
     """Read access to a folder that the `tokenise` stage wrote.
@@ -42,7 +44,12 @@ class _Part:
     def __init__(self, folder: Path, variant: int, codebooks: int) -> None:
         self.tokens = np.fromfile(folder / f"tokens.{variant}.u16", dtype=np.uint16).reshape(-1, codebooks)
         self.frames = np.fromfile(folder / f"frames.{variant}.i16", dtype=np.int16)
-        self.offsets = np.load(folder / f"offsets.{variant}.npy")
+        self.offsets = np.load(_offsets(folder, variant))
+
+
+def part_is_complete(folder: Path, variant: int) -> bool:
+    """Whether a variant was written to its end."""
+    return _offsets(folder, variant).exists()
 
 
 def write_part(
@@ -51,4 +58,16 @@ def write_part(
     """Write one variant: per clip tokens [T, K] and frame numbers [T], empty where it was not rendered."""
     np.concatenate(tokens).tofile(folder / f"tokens.{variant}.u16")
     np.concatenate(frames).tofile(folder / f"frames.{variant}.i16")
-    np.save(folder / f"offsets.{variant}.npy", np.cumsum([0, *(len(t) for t in tokens)]))
+    partial = folder / f"offsets.{variant}.part.npy"
+    np.save(partial, np.cumsum([0, *(len(t) for t in tokens)]))
+    partial.rename(_offsets(folder, variant))  # last: it says that the variant is complete
+
+
+def write_facts(folder: Path, variants: int, codebooks: int, clips: int) -> None:
+    """Declare a store complete, once all of its variants are written."""
+    facts = {"variants": variants, "codebooks": codebooks, "clips": clips}
+    write_whole(folder / "facts.json", json.dumps(facts))
+
+
+def _offsets(folder: Path, variant: int) -> Path:
+    return folder / f"offsets.{variant}.npy"

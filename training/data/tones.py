@@ -48,7 +48,7 @@ def network_tone(rng: np.random.Generator, duration_s: float) -> Audio:
 
 def _tone(frequencies: tuple[int, ...], length: int) -> npt.NDArray[np.float64]:
     t = np.arange(length) / RATE_HZ
-    return np.sum([np.sin(2 * np.pi * f * t) for f in frequencies], axis=0) / len(frequencies)
+    return np.asarray(np.sum([np.sin(2 * np.pi * f * t) for f in frequencies], axis=0) / len(frequencies))
 
 
 def _cadence(length: int, on_s: float, off_s: float, phase_s: float) -> npt.NDArray[np.float64]:

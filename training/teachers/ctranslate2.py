@@ -1,7 +1,7 @@
 """Reader of CTranslate2 model files (binary version 6): names and arrays, nothing else.
 
-Layout as written by `ctranslate2.specs.model_spec` (OpenNMT, MIT): version, spec name, revision, then per variable name, rank, dims,
-type id, byte count and raw data, all little endian; then aliases.
+Layout as written by `ctranslate2.specs.model_spec` (OpenNMT, MIT): version, spec name, revision, then per variable
+name, rank, dims, type id, byte count and raw data, all little endian; then aliases.
 """
 
 from __future__ import annotations

@@ -29,11 +29,23 @@ class TeacherMissingError(RuntimeError):
     """The packages that carry the teacher's weights are not installed."""
 
 
+def weight_files() -> list[Path]:
+    """The halves of the weights, where pip put them.
+
+    Raises:
+        TeacherMissingError: a package is not installed, or does not hold its half.
+    """
+    return [_packaged(package, name) for package, name in HALVES]
+
+
 def _packaged(package: str, name: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise TeacherMissingError(f"package {package} is not installed: pip install '.[teachers]'")
-    return Path(next(iter(spec.submodule_search_locations))) / name
+    path = Path(next(iter(spec.submodule_search_locations))) / name
+    if not path.is_file():
+        raise TeacherMissingError(f"package {package} does not hold {name}: another version is installed")
+    return path
 
 
 def slaney_filters() -> npt.NDArray[np.float32]:
@@ -77,10 +89,13 @@ class _Layer(nn.Module):
             x, x.shape[-1:], self.weights[f"{name}/gamma"], self.weights[f"{name}/beta"]
         )
 
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] → [B, T, D]."""
         qkv = self._linear(self._norm(x, "self_attention/layer_norm"), "self_attention/linear_0")
-        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in qkv.chunk(3, dim=-1))
+        q, k, v = (self._split(part) for part in qkv.chunk(3, dim=-1))
         attended = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + self._linear(attended, "self_attention/linear_1")
         hidden = nn.functional.gelu(self._linear(self._norm(x, "ffn/layer_norm"), "ffn/linear_0"))
@@ -114,7 +129,7 @@ class WhisperFrames(nn.Module):
 
 def load_whisper_base(layers: int = 3) -> WhisperFrames:
     """Whisper-base's first layers from the packages of the `teachers` extra; raises TeacherMissingError."""
-    data = b"".join(_packaged(package, name).read_bytes() for package, name in HALVES)
+    data = b"".join(path.read_bytes() for path in weight_files())
     weights = {
         name: torch.from_numpy(value.astype(np.float32))
         for name, value in read_variables(data).items()
