@@ -318,9 +318,7 @@ def _speech_range(samples: FloatArray, parts: SessionParts) -> tuple[int, int, f
 
     Where no speech is found, everything: whether it is speech is then the model's to say.
     """
-    peak = float(np.max(np.abs(samples), initial=0.0))
-    levelled = samples * np.float32(0.5 / peak) if peak > 0 else samples
-    found = active_range(levelled)
+    found = active_range(samples)
     if found is None:
         return 0, len(samples), round(len(samples) / SAMPLE_RATE_HZ, 3)
     per_ms = SAMPLE_RATE_HZ // 1000

@@ -80,7 +80,7 @@ def cut(segment: Segment, config: PrepareConfig) -> list[Piece]:
     wide, narrow = _resampled(mono, rate, TEACHER_HZ), _resampled(mono, rate, RATE_HZ)
     first, last = 0, len(narrow)
     if segment.kind is None:
-        first, last = active_range(_levelled(narrow)) or (0, len(narrow))
+        first, last = active_range(narrow) or (0, len(narrow))
     start = max(0, first - int(config.lead_s * RATE_HZ) // HOP_SAMPLES * HOP_SAMPLES)
     end = min(len(narrow), last + int(config.trail_s * RATE_HZ))
     longest = int(config.max_clip_s * RATE_HZ)
@@ -106,12 +106,6 @@ def _resampled(samples: Floats, rate_hz: int, wanted_hz: int) -> Floats:
     if rate_hz == wanted_hz:
         return samples
     return np.asarray(soxr.resample(samples, rate_hz, wanted_hz), dtype=np.float32)
-
-
-def _levelled(samples: Floats) -> Floats:
-    """Peak to -6 dBFS: some corpora are so quiet that a voice detector hears nothing."""
-    peak = float(np.max(np.abs(samples), initial=0.0))
-    return samples * np.float32(0.5 / peak) if peak > 0 else samples
 
 
 class Listener(Dataset[Heard]):

@@ -17,12 +17,15 @@ BELOW_PEAK_DB = 32.0
 def active_range(samples: FloatArray, aggressiveness: int = 2) -> tuple[int, int] | None:
     """First and one past the last sample of speech in 8 kHz mono samples; None where there is none.
 
-    Bounds are whole 20 ms frames; the caller adds its pre-roll and tail.
+    Bounds are whole 20 ms frames; the caller adds its pre-roll and tail. The level doesn't matter: the detector hears
+    the samples with their peak at -6 dBFS.
     """
     frames = len(samples) // FRAME_SAMPLES
-    if frames < WINDOW_FRAMES:
+    peak = float(np.max(np.abs(samples), initial=0.0))
+    if frames < WINDOW_FRAMES or peak == 0.0:
         return None
-    shaped = samples[: frames * FRAME_SAMPLES].reshape(frames, FRAME_SAMPLES)
+    levelled = samples[: frames * FRAME_SAMPLES] * np.float32(0.5 / peak)
+    shaped = levelled.reshape(frames, FRAME_SAMPLES)
     power = np.mean(np.square(shaped, dtype=np.float64), axis=1) + 1e-12
     loud = power > power.max() * 10 ** (-BELOW_PEAK_DB / 10)
     vad = webrtcvad.Vad(aggressiveness)

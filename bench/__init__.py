@@ -1,0 +1,1 @@
+"""How fast: one command each, printing ratios against a baseline of the same run."""
