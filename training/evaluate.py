@@ -111,7 +111,7 @@ def _other_costs(manifest: Manifest, bundle: Path) -> list[dict[str, Any]]:
 def _seal_with_card(
     evaluation: Evaluation, config: EvaluateConfig, manifest: Manifest, bundle: Path, folder: Path
 ) -> None:
-    """Put the card and the headline figures into the bundle."""
+    """Put the card, the figures behind it and the headline into the bundle."""
     results = evaluation.model_dump()["results"]
     losses = {"int8_uar_loss": int8_loss(results), "int8_uar_loss_allowed": config.int8_loss}
     metrics = {**manifest.metrics, **headline(results, evaluation.bundle.variant), **losses}
@@ -119,6 +119,7 @@ def _seal_with_card(
     card = render_card(evaluation.model_dump(mode="json"), updated.model_dump(mode="json"))
     for target in (folder, bundle):
         write_whole(target / "MODEL_CARD.md", card)
+    write_whole(bundle / "evaluation.json", evaluation.model_dump_json(indent=1) + "\n")
     write_manifest(bundle, updated.model_copy(update={"files": hash_files(bundle)}))
 
 

