@@ -14,14 +14,14 @@ import torch
 from models.heads import LineRelativeHead
 from models.student import AudioEncoder
 from training.corpora.errors import CorpusError
-from training.corpora.labels import CATEGORIES
+from training.corpora.labels import CATEGORIES, EVALUATION_ONLY
 from training.data.cache import AudioCache
 from training.data.legs import EmbeddingTable, LegKind, LegSimulator, LineSimulator, Population
 from training.data.tokens import TokenStore
 from training.embed import embed_tokens
 from training.files import write_whole
 from training.finetune import labelled_numbers
-from training.head_data import table_of
+from training.head_data import NOT_SPEECH, is_kind, table_of
 from training.metrics import unweighted_average_recall
 
 Floats = npt.NDArray[np.float32]
@@ -200,7 +200,7 @@ def calibrate(
     chosen = Calibration(
         temperature=temperature,
         min_confidence=float(_weighted_quantile(confidence, weights, config.abstain_share)),
-        speech_threshold=float(np.quantile(parts[0][1], config.speech_loss)),
+        speech_threshold=gate_threshold(*gate_logits(head, encoder, cache, store), config.speech_loss),
         leg_gain=gain,
         min_speech_s=config.min_speech_s,
         min_snr_db=config.min_snr_db,
@@ -208,6 +208,37 @@ def calibrate(
     )
     write_whole(folder / "calibration.json", json.dumps(asdict(chosen), indent=2) + "\n")
     return chosen
+
+
+@torch.no_grad()
+def gate_logits(
+    head: LineRelativeHead, encoder: AudioEncoder, cache: AudioCache, store: TokenStore
+) -> tuple[Floats, Floats]:
+    """Speech logits of all dev speech, labelled or not, and of dev noise that no voice is in."""
+    dev = {n: c for n, c in enumerate(cache.clips) if c.split == "dev" and store.length(0, n) >= 2}
+    speech = [n for n, c in dev.items() if c.kind is None and c.corpus not in EVALUATION_ONLY]
+    other = [n for n, c in dev.items() if is_kind(c, NOT_SPEECH)]
+    logits = []
+    for numbers, label in ((speech, "embed dev speech"), (other, "embed dev noise")):
+        vectors = embed_tokens(encoder, [store.tokens(0, n) for n in numbers], label)
+        blank, zero = torch.zeros(vectors.shape), torch.zeros(len(vectors))
+        output = head.eval().outputs(torch.from_numpy(vectors), blank, blank + 1, zero, blank, zero)
+        logits.append(output.speech.numpy())
+    return logits[0], logits[1]
+
+
+def gate_threshold(speech: Floats, other: Floats, speech_loss: float) -> float:
+    """Half way between the top of what is not speech (its 95th percentile) and the bottom of speech.
+
+    Speech of a language not heard here lies lower than ours, so the gate keeps a distance from both. It never costs
+    more than `speech_loss` of dev speech; where the two overlap or there is no dev noise, exactly that.
+
+    >>> gate_threshold(np.array([8.0, 10.0, 12.0]), np.array([-5.0, 2.0, 2.0]), 0.0)
+    5.0
+    """
+    bottom = float(np.quantile(speech, speech_loss))
+    top = float(np.quantile(other, 0.95)) if len(other) else bottom
+    return min(bottom, (bottom + top) / 2)
 
 
 def load_calibration(path: Path) -> Calibration:

@@ -24,6 +24,8 @@ from training.calibrate import (
     choose_leg_gain,
     dev_set,
     fit_temperature,
+    gate_logits,
+    gate_threshold,
     head_logits,
     line_states,
     load_calibration,
@@ -185,9 +187,17 @@ def test_the_stage_writes_what_it_chose(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["leg_gain"] == float(head.leg_gain)
     assert 0.3 <= chosen.temperature <= 5.0
     assert 1 / 7 <= chosen.min_confidence <= 1
-    cold = line_states(dev.table, population, 0, np.random.default_rng(0))
-    _, speech = head_logits(head, dev.table.vectors[0], cold)
+    speech, other = gate_logits(head, encoder, cache, store)
+    assert len(other) == 0
     assert (speech < chosen.speech_threshold).mean() == pytest.approx(0.1, abs=0.06)
+
+
+def test_the_gate_keeps_its_distance_from_both_sides() -> None:
+    """Half way between noise and speech where they are apart, never above the speech that may be lost."""
+    speech, noise = np.linspace(6, 10, 101), np.linspace(-8, 2, 101)
+    assert gate_threshold(speech, noise, 0.0) == pytest.approx((6 + np.quantile(noise, 0.95)) / 2)
+    assert gate_threshold(speech, noise + 10, 0.0) == 6.0
+    assert gate_threshold(speech, noise[:0], 0.5) == 8.0
 
 
 def test_no_dev_clip_is_named(tmp_path: Path) -> None:
