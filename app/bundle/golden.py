@@ -22,8 +22,8 @@ from app.domain import FloatArray, TokenArray
 from app.ort import Array, GraphSession
 
 TOKEN_AGREEMENT = 0.95
-"""Share of equal tokens still taken as the same: another CPU's kernels may tip a near-tie, and a tipped code of an early
-residual codebook tips the later ones of its moment too."""
+"""Share of equal tokens still taken as the same. Another CPU may tip a near-tie, and a code tipped in an early residual
+codebook tips the later ones of its moment too."""
 
 
 @dataclass(frozen=True, slots=True)
