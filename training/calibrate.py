@@ -34,7 +34,7 @@ class CalibrateConfig:
     leg_loss: how much UAR a leg of one emotion throughout may cost.
     """
 
-    abstain_share: float = 0.1
+    abstain_share: float = 0.2
     speech_loss: float = 0.005
     leg_loss: float = 0.01
     leg_n: int = 8
