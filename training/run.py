@@ -135,8 +135,12 @@ class Run:
 
     def _forget(self, first: str) -> None:
         names = list(STAGES)
-        for stage in names[names.index(first) :]:
+        forgotten = names[names.index(first) :]
+        for stage in forgotten:
             shutil.rmtree(self.path(stage), ignore_errors=True)
+        kept = {stage: seconds for stage, seconds in self._times().items() if stage not in forgotten}
+        if self.folder.exists():
+            write_whole(self.folder / "times.json", json.dumps(kept) + "\n")
 
     def _check_same_configuration(self) -> None:
         path = self.folder / "config.json"

@@ -101,6 +101,17 @@ def test_the_last_stages_made_again_are_the_same(copy: Run) -> None:
     assert [row["value"] for row in was] == pytest.approx([row["value"] for row in now])
 
 
+def test_time_is_that_of_what_was_kept(copy: Run) -> None:
+    """A stage that is made again counts once: what it took before is forgotten with its output."""
+    path = copy.folder / "times.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "calibrate": 1e6}))
+    copy.execute(("calibrate",), again=True)
+    times = json.loads(path.read_text())
+    assert times["calibrate"] < 1e6
+    assert "head" in times
+    assert "export" not in times
+
+
 def test_another_configuration_does_not_go_on_in_the_folder(copy: Run) -> None:
     """What was made with other values is not mixed with these: the first difference is named."""
     config = copy.config
