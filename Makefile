@@ -14,7 +14,7 @@ EVERYTHING := $(VENV)/.installed-$(EXTRA)-train-dev
 TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate lock image-lint clean
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock image-lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ train: $(TEACHERS) ## train a bundle from ../shared/corpora (CONFIG=training/con
 
 evaluate: $(EVERYTHING) ## measure a run's bundle again and write its card (CONFIG=training/configs/run/default.yaml)
 	$(PY) -m training evaluate --again --config $(or $(CONFIG),training/configs/run/default.yaml)
+
+bench: $(SERVING) ## what a second of one leg costs, stage by stage, as ratios of one run
+	$(PY) -m bench.hot_path
 
 lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
 	sh scripts/lock.sh $(VENV)

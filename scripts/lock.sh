@@ -8,6 +8,6 @@ python=build/lock/bin/python
 "$python" -m pip install -qq --disable-pip-version-check 'pip-tools>=7.5,<8'
 for runtime in cpu gpu; do
     CUSTOM_COMPILE_COMMAND="make lock" "$python" -m piptools compile --quiet --upgrade --strip-extras \
-        --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+        --generate-hashes --no-emit-options \
         --extra "$runtime" --output-file "deploy/requirements-$runtime.txt" pyproject.toml
 done
