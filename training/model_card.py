@@ -177,7 +177,7 @@ def _training(evaluation: Evaluation) -> str:
 def _figures(evaluation: Evaluation) -> str:
     clean = [row for row in evaluation.results if row.condition == "clean"]
     parts = [
-        "After the telephone chain (8 kHz, band limit, G.711). In brackets: 95 % interval, bootstrap by"
+        "After the telephone chain (8 kHz, speech at -26 dBFS, G.711 µ-law). In brackets: 95 % interval, bootstrap by"
         " speaker. *cold*: nothing known of the source; *profile n*: with the statistics of n unlabelled"
         " utterances of the source, none of them tested.\n"
     ]
