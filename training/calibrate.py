@@ -15,13 +15,13 @@ from models.heads import LineRelativeHead
 from models.student import AudioEncoder
 from training.corpora.errors import CorpusError
 from training.corpora.labels import CATEGORIES, EVALUATION_ONLY
-from training.data.cache import AudioCache
+from training.data.cache import AudioCache, is_kind
 from training.data.legs import EmbeddingTable, LegKind, LegSimulator, LineSimulator, Population
 from training.data.tokens import TokenStore
 from training.embed import embed_tokens
 from training.files import write_whole
 from training.finetune import labelled_numbers
-from training.head_data import NOT_SPEECH, is_kind, table_of
+from training.head_data import NOT_SPEECH, table_of
 from training.metrics import unweighted_average_recall
 
 Floats = npt.NDArray[np.float32]
@@ -112,12 +112,9 @@ def with_legs(
     states: States, table: EmbeddingTable, kind: LegKind, n: int, rng: np.random.Generator
 ) -> States:
     """The same lines, every row after n utterances of its own speaker where the corpus allows such a leg."""
-    legs = LegSimulator(table)
-    drawn = [legs.draw(i, kind, n, rng) for i in range(len(table.corpus))]
-    blank = np.zeros(table.vectors.shape[2], np.float32)
-    means = np.stack([blank if leg is None else leg for leg in drawn])
-    counts = np.array([0 if leg is None else n for leg in drawn], np.float32)
-    return States(states.line_mean, states.line_std, states.line_n, means, counts)
+    return States(
+        states.line_mean, states.line_std, states.line_n, *LegSimulator(table).draw_all(kind, n, rng)
+    )
 
 
 @torch.no_grad()
@@ -210,7 +207,6 @@ def calibrate(
     return chosen
 
 
-@torch.no_grad()
 def gate_logits(
     head: LineRelativeHead, encoder: AudioEncoder, cache: AudioCache, store: TokenStore
 ) -> tuple[Floats, Floats]:
@@ -221,9 +217,9 @@ def gate_logits(
     logits = []
     for numbers, label in ((speech, "embed dev speech"), (other, "embed dev noise")):
         vectors = embed_tokens(encoder, [store.tokens(0, n) for n in numbers], label)
-        blank, zero = torch.zeros(vectors.shape), torch.zeros(len(vectors))
-        output = head.eval().outputs(torch.from_numpy(vectors), blank, blank + 1, zero, blank, zero)
-        logits.append(output.speech.numpy())
+        blank, none = np.zeros_like(vectors), np.zeros(len(vectors), np.float32)
+        # The gate sees the embedding alone: any line and leg will do.
+        logits.append(head_logits(head, vectors, States(blank, blank + 1, none, blank, none))[1])
     return logits[0], logits[1]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from training.corpora.labels import CATEGORIES, CORPUS_CATEGORIES, held_categories, target
-from training.data.cache import AudioCache, Clip
+from training.data.cache import MIXABLE, AudioCache, Clip, is_kind
 from training.data.telephony import CLEAN, Audio, TelephonyConfig
 
 
@@ -88,8 +88,4 @@ def chosen_clips(cache: AudioCache, test: EvaluationSet, limit: int) -> tuple[li
 
 def noise_of(cache: AudioCache) -> list[Audio]:
     """Noise that training never mixed in."""
-    return [
-        cache.audio(c)
-        for c in cache.clips
-        if c.split == "test" and c.kind is not None and c.kind.startswith(("ambient", "background"))
-    ]
+    return [cache.audio(c) for c in cache.clips if c.split == "test" and is_kind(c, MIXABLE)]

@@ -13,7 +13,7 @@ from models.audio_tokenizer import AudioTokenizer
 from models.config import HeadConfig
 from models.student import AudioEncoder
 from training.corpora.labels import CATEGORIES, CIRCUMPLEX, Target
-from training.data.cache import AudioCache, Clip
+from training.data.cache import AudioCache, Clip, is_kind
 from training.data.legs import EmbeddingTable, Population, population_of
 from training.data.telephony import TelephonyConfig, simulate
 from training.data.tokens import TokenStore
@@ -23,7 +23,8 @@ from training.engine import LoopConfig
 from training.finetune import balanced_weights, labelled_numbers
 
 Floats = npt.NDArray[np.float32]
-NOT_SPEECH = ("music", "ambient", "tone")
+NOT_SPEECH = ("music", "ambient")
+"""Recorded; made tones come on top."""
 SPEECH_LIKE = ("nonverbal",)
 
 
@@ -121,11 +122,6 @@ def tone_tokens(tokenizer: AudioTokenizer, count: int, seed: int) -> list[npt.ND
         tokens, _ = tokenizer(torch.from_numpy(heard)[None], tokenizer.initial_state(1))
         rows.append(tokens[0].numpy())
     return rows
-
-
-def is_kind(clip: Clip, kinds: Sequence[str]) -> bool:
-    """Whether a noise clip's kind begins with one of these."""
-    return clip.kind is not None and clip.kind.startswith(tuple(kinds))
 
 
 def gather(

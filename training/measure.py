@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from app.inference.calibration import posterior
 from training import metrics
 from training.corpora.labels import CATEGORIES
-from training.data.cache import AudioCache, Clip
+from training.data.cache import AudioCache, Clip, is_kind
 from training.data.legs import LegKind
 from training.evaluation_sets import EvaluationSet, evaluation_sets
 from training.measurer import (
@@ -193,7 +193,7 @@ def measure_gate(
     rows: list[dict[str, Any]] = []
     kinds = sorted({c.kind.split("_")[0] for c in cache.clips if c.kind and c.split == "test"})
     for kind in kinds:
-        clips = [c for c in cache.clips if c.split == "test" and c.kind and c.kind.startswith(kind)]
+        clips = [c for c in cache.clips if c.split == "test" and is_kind(c, (kind,))]
         vectors = np.stack([measurer.embedding(measurer.tokens(cache.audio(c))) for c in clips])
         share = float((measurer.alone(vectors, cold, 0)["speech"] < threshold).mean())
         rows.append(_share_row(f"gate_{kind}", share, len(clips), len({c.speaker for c in clips})))

@@ -161,11 +161,6 @@ def judge_legs(measurer: Measurer, data: Embedded, kind: LegKind, config: Evalua
     table = EmbeddingTable(
         data.vectors[None], data.truth, np.array([c.corpus for c in data.clips]), np.array(data.speakers)
     )
-    simulator = LegSimulator(table)
-    rng = np.random.default_rng(config.seed)
-    drawn = [simulator.draw(i, kind, config.leg_n, rng) for i in range(len(data.truth))]
-    blank = np.zeros(data.vectors.shape[1], np.float32)
-    legs = np.stack([blank if leg is None else leg for leg in drawn])
-    leg_n = np.array([0 if leg is None else config.leg_n for leg in drawn], np.float32)
+    legs, leg_n = LegSimulator(table).draw_all(kind, config.leg_n, np.random.default_rng(config.seed))
     outputs = measurer.head(data.vectors, measurer.line(data.vectors[:0]), 0, legs, leg_n)
     return Judged(np.arange(len(data.truth)), outputs["logits"])

@@ -112,7 +112,7 @@ def _details(evaluation: Evaluation, manifest: Mapping[str, Any]) -> str:
         ),
         ("Made", _joined(filter(None, (evaluation.created, _code(evaluation.commit)))) or "not stated"),
     ]
-    return _table(("what", "value"), facts)
+    return markdown_table(("what", "value"), facts)
 
 
 def _licences(evaluation: Evaluation) -> str:
@@ -152,18 +152,18 @@ def _data(evaluation: Evaluation) -> str:
     head = ("corpus", "language", "clips", "speakers", "hours", "used for", "licence", "cite")
     clips, hours = sum(c.clips for c in evaluation.corpora), sum(c.hours for c in evaluation.corpora)
     total = f"{clips:,} clips, {hours:.1f} hours."
-    return f"{_table(head, rows)}\n{total} Splits keep speakers apart.\n"
+    return f"{markdown_table(head, rows)}\n{total} Splits keep speakers apart.\n"
 
 
 def _training(evaluation: Evaluation) -> str:
     parts = []
     if evaluation.stages:
         rows = [(s.name, s.what, _or_dash(s.steps), _minutes(s.seconds)) for s in evaluation.stages]
-        parts.append(_table(("stage", "what", "steps", "minutes"), rows))
+        parts.append(markdown_table(("stage", "what", "steps", "minutes"), rows))
     if evaluation.teachers:
         rows3 = [(t.name, t.used_for, t.licence) for t in evaluation.teachers]
         parts.append(
-            "Teachers, at training time only:\n\n" + _table(("teacher", "used for", "licence"), rows3)
+            "Teachers, at training time only:\n\n" + markdown_table(("teacher", "used for", "licence"), rows3)
         )
     facts = [
         f"Configuration: {_code(evaluation.config)}." if evaluation.config else "",
@@ -183,7 +183,7 @@ def _figures(evaluation: Evaluation) -> str:
     ]
     if evaluation.sets:
         rows = [(s.name, s.what, ", ".join(s.categories)) for s in evaluation.sets]
-        parts.append(_table(("set", "what", "categories"), rows))
+        parts.append(markdown_table(("set", "what", "categories"), rows))
     parts.append(_result_tables(clean, evaluation.bundle.variant) or _missing("results"))
     parts.append(_beside_baselines(clean, evaluation.bundle.variant))
     if evaluation.recalls:
@@ -192,7 +192,9 @@ def _figures(evaluation: Evaluation) -> str:
         rows_ = [
             (label, *map(str, row)) for label, row in zip(confusion.labels, confusion.matrix, strict=True)
         ]
-        parts.append(f"### Confusions on {name}\n\n" + _table(("truth \\ said", *confusion.labels), rows_))
+        parts.append(
+            f"### Confusions on {name}\n\n" + markdown_table(("truth \\ said", *confusion.labels), rows_)
+        )
     return "\n".join(filter(None, parts))
 
 
@@ -212,7 +214,7 @@ def _result_tables(results: Sequence[ResultRow], variant: str) -> str:
             shown = [_interval(cell) if cell else "–" for cell in cells]
             body.append((*key, *shown, *counts))
         head = ("set", "condition", "model", *map(_profile, sizes), "clips", "speakers")
-        parts.append(f"**{metric}**\n\n{_table(head, body)}")
+        parts.append(f"**{metric}**\n\n{markdown_table(head, body)}")
     return "\n".join(parts)
 
 
@@ -237,14 +239,15 @@ def _beside_baselines(results: Sequence[ResultRow], variant: str) -> str:
     ]
     return (
         "### Beside the baselines (UAR)\n\nThe baselines are quoted **from design notes, not recomputed**;"
-        " all but the last saw RAVDESS speakers 01–18 only.\n\n" + _table(("system", "profile", *sets), rows)
+        " all but the last saw RAVDESS speakers 01–18 only.\n\n"
+        + markdown_table(("system", "profile", *sets), rows)
     )
 
 
 def _recalls(evaluation: Evaluation) -> str:
     categories = _unique(name for recalls in evaluation.recalls.values() for name in recalls)
     rows = [(s, *(_figure(recalls.get(c)) for c in categories)) for s, recalls in evaluation.recalls.items()]
-    return _table(("set", *categories), rows)
+    return markdown_table(("set", *categories), rows)
 
 
 def _calibration(evaluation: Evaluation) -> str:
@@ -252,7 +255,7 @@ def _calibration(evaluation: Evaluation) -> str:
     if evaluation.ece:
         rows = [(s, _figure(e.before), _figure(e.after), str(e.bins)) for s, e in evaluation.ece.items()]
         head = ("set", "before", "after", "equal-mass bins")
-        parts.append("Expected calibration error (0 is best):\n\n" + _table(head, rows))
+        parts.append("Expected calibration error (0 is best):\n\n" + markdown_table(head, rows))
     if evaluation.risk_coverage:
         wanted = (1.0, 0.9, 0.75, 0.5)
         rows_ = [
@@ -262,7 +265,7 @@ def _calibration(evaluation: Evaluation) -> str:
         head_ = ("set", "area", *(f"{share:.0%} answered" for share in wanted))
         parts.append(
             "What abstaining on the least confident buys: share of wrong answers among those given (area"
-            " under the risk–coverage curve: 0 is best).\n\n" + _table(head_, rows_)
+            " under the risk–coverage curve: 0 is best).\n\n" + markdown_table(head_, rows_)
         )
     return "\n".join(parts) or _missing("calibration")
 
@@ -286,16 +289,17 @@ def _gaps(evaluation: Evaluation) -> str:
             for name, groups in sets.items()
             for group, cell in groups.items()
         ]
-        parts.append(f"UAR by {kind}:\n\n" + _table(("set", kind, "UAR", "clips", "speakers"), rows))
+        parts.append(f"UAR by {kind}:\n\n" + markdown_table(("set", kind, "UAR", "clips", "speakers"), rows))
     return "\n".join(parts) or _missing("gaps between groups")
 
 
 def _cost(evaluation: Evaluation) -> str:
     rows = [(c.what, f"{c.value:,.4g} {c.unit}", c.note) for c in evaluation.cost]
-    return _table(("what", "figure", "note"), rows) if rows else _missing("cost")
+    return markdown_table(("what", "figure", "note"), rows) if rows else _missing("cost")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, a line a row; empty cells get a dash."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training.card_schema import Evaluation, ResultRow
+from training.model_card import markdown_table
 
 START, END = "<!-- figures -->", "<!-- /figures -->"
 NOISY = "snr_10db_loss_5pct"
@@ -26,12 +27,12 @@ def figures(evaluation: Evaluation) -> str:
         if r.name == bundle.variant and r.metric == "UAR"
     }
     head = ["set", "what", "cold", "profile of 50", "cold, 10 dB SNR and 5 % loss", "ECE"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = []
     for test in evaluation.sets:
         cells = [_cell(rows, (test.name, c, n)) for c, n in (("clean", 0), ("clean", 50), (NOISY, 0))]
         ece = evaluation.ece.get(test.name)
-        lines.append(_line([test.name, test.what, *cells, "" if ece is None else f"{ece.after:.3f}"]))
-    return "\n".join([_opening(evaluation), "", *lines, "", *_rest(evaluation)])
+        lines.append([test.name, test.what, *cells, "" if ece is None else f"{ece.after:.3f}"])
+    return "\n".join([_opening(evaluation), "", markdown_table(head, lines), *_rest(evaluation)])
 
 
 def rewrite(readme: str, evaluation: Evaluation) -> str:
@@ -91,10 +92,6 @@ def _value(row: ResultRow) -> str:
     if row.low is None or row.high is None:
         return f"{row.value:.3f}"
     return f"{row.value:.3f} ({row.low:.2f}–{row.high:.2f})"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> int:

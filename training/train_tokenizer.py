@@ -23,7 +23,7 @@ from models.streaming import StateReader
 from models.student import AudioEncoder, lengths_to_valid
 from training.config import save_config
 from training.data.batches import BucketSampler, VariantConfig, pad_rows, vary
-from training.data.cache import HOP_SAMPLES, AudioCache, Clip
+from training.data.cache import HOP_SAMPLES, MIXABLE, AudioCache, Clip, is_kind
 from training.data.telephony import Audio, TelephonyConfig, set_level
 from training.engine import LoopConfig, train
 
@@ -113,7 +113,7 @@ class AudioBatches(Dataset[dict[str, Tensor]]):
 
 def noise_bank(cache: AudioCache, clips: Sequence[Clip], most: int = 400) -> list[Audio]:
     """Training noise to mix in: ambience and backgrounds, and a babble of many voices."""
-    wanted = [c for c in clips if c.kind is not None and c.kind.startswith(("ambient", "background"))]
+    wanted = [c for c in clips if is_kind(c, MIXABLE)]
     bank = [cache.audio(c) for c in wanted[:most]]
     rng = np.random.default_rng(7)
     voices = [c for c in clips if c.kind is None and c.samples > 16_000]

@@ -6,9 +6,9 @@ import numpy as np
 import webrtcvad
 
 from app.audio.g711 import float_to_pcm
+from app.audio.vad import FRAME_SAMPLES
 from app.domain import SAMPLE_RATE_HZ, FloatArray
 
-FRAME_SAMPLES = 160
 WINDOW_FRAMES, VOICED_FRAMES = 6, 4
 BELOW_PEAK_DB = 32.0
 """Frames this far below the loudest are not speech, whatever their spectrum: far voices, line noise."""

@@ -6,12 +6,14 @@ Written by the `prepare` stage; every later stage reads it through `AudioCache`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from training.corpora.noise import Role
 
 HOP_SAMPLES = 320
 """Samples per token and per teacher frame at 8 kHz (25 a second)."""
@@ -45,6 +47,15 @@ class Clip:
     def frames(self) -> int:
         """Whole token hops in the clip."""
         return self.samples // HOP_SAMPLES
+
+
+MIXABLE = tuple(role.value for role in Role if role.mixable)
+"""Kinds of noise that may lie under speech."""
+
+
+def is_kind(clip: Clip, kinds: Sequence[str]) -> bool:
+    """Whether a noise clip's kind begins with one of these."""
+    return clip.kind is not None and clip.kind.startswith(tuple(kinds))
 
 
 class AudioCache:

@@ -115,6 +115,13 @@ class LegSimulator:
         mean: Floats = rows.mean(axis=0).astype(np.float32)
         return mean
 
+    def draw_all(self, kind: LegKind, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """For every clip of the table in turn: mean [N, D] and count [N] of such a leg, zeros where none can be had."""
+        drawn = [self.draw(clip, kind, n, rng) for clip in range(len(self._table.corpus))]
+        blank = np.zeros(self._table.vectors.shape[2], np.float32)
+        means = np.stack([blank if leg is None else leg for leg in drawn])
+        return means, np.array([0 if leg is None else n for leg in drawn], np.float32)
+
     def _weights(self, members: npt.NDArray[np.int64], own: int, kind: LegKind) -> npt.NDArray[np.float64]:
         category = self._table.category[members]
         if kind is LegKind.CONSTANT:
