@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_state(
-    folder: Path, step: int, module: nn.Module, shadow: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    step: int,
+    module: nn.Module,
+    shadow: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Everything that the loop needs to go on from `step`; the folder appears in one rename."""
+    """Everything that the loop needs to go on from `step`; the folder appears in one rename.
+
+    notes: plain values to find again with `read_notes`.
+    """
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -55,7 +64,9 @@ def save_state(
     for index, slots in state["state"].items():
         tensors |= {f"{index}.{name}": value.contiguous().clone() for name, value in slots.items()}
     save_file(tensors, temporary / "optimizer.safetensors")
-    (temporary / "state.json").write_text(json.dumps({"step": step, "groups": state["param_groups"]}))
+    (temporary / "state.json").write_text(
+        json.dumps({"step": step, "groups": state["param_groups"], "notes": dict(notes or {})})
+    )
     previous = folder.with_name(folder.name + ".old")
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
@@ -80,3 +91,11 @@ def load_state(folder: Path, module: nn.Module, shadow: nn.Module, optimizer: to
         slots.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": slots, "param_groups": state["groups"]})
     return int(state["step"])
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """The notes that `save_state` was given; none where there is no state or it had none."""
+    path = folder / "state.json"
+    state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    notes: dict[str, Any] = state.get("notes", {})
+    return notes

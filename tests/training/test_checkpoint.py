@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from training.checkpoint import CheckpointError, load_state, load_weights, save_state, save_weights
+from training.checkpoint import (
+    CheckpointError,
+    load_state,
+    load_weights,
+    read_notes,
+    save_state,
+    save_weights,
+)
 
 
 def trained(seed: int = 0) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
@@ -93,3 +100,13 @@ def test_a_half_written_state_is_ignored(tmp_path: Path) -> None:
     save_state(tmp_path / "state", 6, module, shadow, optimizer)
     assert load_state(tmp_path / "state", module, shadow, optimizer) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_notes_come_back(tmp_path: Path) -> None:
+    """Plain values beside the weights; none where none were given, or nothing was saved."""
+    module, shadow, optimizer = trained()
+    assert read_notes(tmp_path / "state") == {}
+    save_state(tmp_path / "state", 3, module, shadow, optimizer)
+    assert read_notes(tmp_path / "state") == {}
+    save_state(tmp_path / "state", 3, module, shadow, optimizer, {"parts": 2})
+    assert read_notes(tmp_path / "state") == {"parts": 2}

@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.conftest import ROOT
 from tests.training.looping import LOOP, LoopingTask
+from tests.training.together import ROOT
 from training.engine import LoopConfig, NonFiniteLossError, train, use_bf16
+from training.schedule import warmup_cosine
 
 
 def log(folder: Path) -> list[dict[str, float]]:
@@ -95,7 +96,49 @@ def test_precision() -> None:
     assert use_bf16("bf16")
     assert not use_bf16("fp32")
     assert use_bf16("auto") in (True, False)
-    with pytest.raises(ValueError, match="precision must be one of auto, bf16, fp32, got 'fp16'"):
-        LoopConfig(precision="fp16")
-    with pytest.raises(ValueError, match="at least 1"):
-        LoopConfig(steps=0)
+    for changes in ({"steps": 0}, {"accumulate": 0}, {"workers": -1}):
+        with pytest.raises(ValueError, match="at least"):
+            LoopConfig(**changes)
+
+
+def test_the_curve_is_that_of_a_plain_loop(uninterrupted: Path) -> None:
+    """One process without accumulation: batches numbered by steps, torch seeded by them, AdamW, nothing else."""
+    task = LoopingTask()
+    weights = [[p for p in task.module.parameters() if (p.ndim >= 2) == matrix] for matrix in (True, False)]
+    optimizer = torch.optim.AdamW(
+        [{"params": p, "weight_decay": d} for p, d in zip(weights, (LOOP.weight_decay, 0.0), strict=True)],
+        betas=(0.9, 0.98),
+    )
+    task.module.train()
+    for step, row in enumerate(log(uninterrupted)):
+        torch.manual_seed(step)
+        for group in optimizer.param_groups:
+            group["lr"] = LOOP.learning_rate * warmup_cosine(step, LOOP.steps, LOOP.warmup)
+        loss, _ = task.loss(task.batches[step])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(task.module.parameters(), LOOP.clip_norm)
+        optimizer.step()
+        assert float(loss.detach()) == row["loss"]
+    last = load_file(uninterrupted / "state" / "model.safetensors")
+    assert all(torch.equal(value, last[name]) for name, value in task.module.state_dict().items())
+
+
+def test_accumulation_is_the_mean_gradient(tmp_path: Path) -> None:
+    """One step over three micro-batches moves the weights by the mean of their gradients."""
+    task, loop = LoopingTask(), replace(LOOP, steps=1, accumulate=3, ema_decay=0.0)
+    plain = LoopingTask()
+    plain.module.train()
+    total = 0.0
+    for number in range(3):
+        torch.manual_seed(number)
+        loss, _ = plain.loss(plain.batches[number])
+        (loss / 3).backward()
+        total += float(loss.detach()) / 3
+    train(task, loop, tmp_path, "test")
+    assert log(tmp_path)[0]["loss"] == pytest.approx(total)
+    torch.nn.utils.clip_grad_norm_(plain.module.parameters(), loop.clip_norm)
+    for one, other in zip(task.module.parameters(), plain.module.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        torch.testing.assert_close(one.grad, other.grad)
