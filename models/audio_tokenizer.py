@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.config import TokenizerConfig
 from models.frontend import LogMel
-from models.quantizer import Quantized, ResidualQuantizer
+from models.quantizer import Quantized, Quantizer, make_quantizer
 from models.streaming import CausalConv1d, StateReader
 
 
@@ -25,7 +25,7 @@ class ChannelNorm(nn.Module):
 
 
 class AudioTokenizer(nn.Module):
-    """Front-end → causal convolutions (100 → 25 frames/s) → residual quantiser; and, for training, a decoder."""
+    """Front-end → causal convolutions (100 → 25 frames/s) → quantiser; and, for training, a decoder."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class AudioTokenizer(nn.Module):
         self.blocks = nn.ModuleList([CausalConv1d(width, width, 3, dilation=d) for d in config.dilations])
         self.block_norms = nn.ModuleList([ChannelNorm(width) for _ in config.dilations])
         self.to_code = nn.Conv1d(width, config.code_dim, 1)
-        self.quantizer = ResidualQuantizer(config)
+        self.quantizer: Quantizer = make_quantizer(config)
         self.decoder = Decoder(config)
 
     @property
@@ -75,8 +75,7 @@ class AudioTokenizer(nn.Module):
     def quantize(self, audio: Tensor, keep: Tensor) -> Quantized:
         """The training path over whole clips; keep [B, T] marks tokens that are not padding."""
         vectors, _, _ = self.encode(audio, self.initial_state(len(audio)))
-        quantized: Quantized = self.quantizer(vectors, keep)
-        return quantized
+        return self.quantizer(vectors, keep)
 
     @staticmethod
     def _convolve(conv: nn.Module, x: Tensor, reader: StateReader) -> Tensor:

@@ -66,7 +66,7 @@ class LogMel(nn.Module):
 
     def forward(self, audio: Tensor, state: StateReader) -> Tensor:
         """Analyse one chunk; always in full precision, whatever autocast says."""
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(audio.device.type, enabled=False):
             relative = self.relative_power(audio.float(), state)
         return (torch.log10(relative + self.config.floor) - self.mean[:, None]) * self.scale[:, None]
 

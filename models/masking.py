@@ -13,8 +13,11 @@ def span_mask(valid: Tensor, ratio: float, span: int, generator: torch.Generator
     """
     if not 0 < ratio < 1:
         raise ValueError(f"mask ratio must lie between 0 and 1, got {ratio}")
+    device, valid = valid.device, valid.to(generator.device)  # the same draws on every device
     batch, time = valid.shape
-    starts = torch.rand(batch, time, generator=generator) < ratio_to_rate(ratio, span)
+    starts = torch.rand(batch, time, generator=generator, device=generator.device) < ratio_to_rate(
+        ratio, span
+    )
     hidden = starts.clone()
     for shift in range(1, span):
         hidden[:, shift:] |= starts[:, : max(time - shift, 0)]
@@ -24,12 +27,12 @@ def span_mask(valid: Tensor, ratio: float, span: int, generator: torch.Generator
         if len(places) < 2:
             hidden[row] = False
             continue
-        pick = places[torch.randint(len(places), (1,), generator=generator)]
+        pick = places[torch.randint(len(places), (1,), generator=generator, device=generator.device)]
         if not hidden[row].any():
             hidden[row, pick] = True
         elif hidden[row][places].all():
             hidden[row, pick] = False
-    return hidden
+    return hidden.to(device)
 
 
 def ratio_to_rate(ratio: float, span: int) -> float:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+from dataclasses import replace
+
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.audio_tokenizer import AudioTokenizer
+from models.config import TokenizerConfig
 from tests.models import tiny
 
+VARIANTS: dict[str, TokenizerConfig] = {
+    "rvq": tiny.TOKENIZER,
+    "one codebook": replace(tiny.TOKENIZER, codebooks=1, gradient="rotation"),
+    "fsq": replace(tiny.TOKENIZER, quantizer="fsq", levels=(4, 2, 2), codebook_size=16),
+}
 
-@pytest.fixture(scope="module")
-def model() -> AudioTokenizer:
-    """An untrained tokenizer; not to be trained here."""
-    return tiny.tokenizer()
+
+@pytest.fixture(scope="module", params=list(VARIANTS))
+def model(request: pytest.FixtureRequest) -> AudioTokenizer:
+    """An untrained tokenizer with each quantiser; not to be trained here."""
+    torch.manual_seed(0)
+    return AudioTokenizer(VARIANTS[request.param]).eval()
 
 
 @given(cuts=st.lists(st.integers(1, 6), min_size=1, max_size=8), seed=st.integers(0, 99))
@@ -52,7 +65,7 @@ def test_the_state_has_a_fixed_size(model: AudioTokenizer, hops: int) -> None:
     with torch.no_grad():
         tokens, state = model(tiny.noise(hops, rows=3), model.initial_state(3))
     assert state.shape == (3, model.state_size)
-    assert tokens.shape == (3, tiny.TOKENIZER.codebooks, hops)
+    assert tokens.shape == (3, model.config.codebooks, hops)
     assert tokens.dtype == torch.int64
     assert int(tokens.max()) < tiny.TOKENIZER.codebook_size
 
@@ -66,12 +79,38 @@ def test_rows_of_a_batch_do_not_meet(model: AudioTokenizer) -> None:
     assert torch.equal(together[2:3], alone)
 
 
-def test_rebuilding_teaches_every_served_weight() -> None:
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_rebuilding_teaches_every_served_weight(variant: str) -> None:
     """The gradient of the reconstruction passes the quantiser and reaches all of the tokenizer."""
-    model = tiny.tokenizer().train()
+    torch.manual_seed(0)
+    model = AudioTokenizer(VARIANTS[variant]).train()
     keep = torch.ones(2, 6, dtype=torch.bool)
     rebuilt = model.decoder(model.quantize(tiny.noise(6, rows=2), keep).vectors)
     assert rebuilt.shape == (2, tiny.TOKENIZER.frontend.mels, 6 * tiny.TOKENIZER.stride)
     rebuilt.square().mean().backward()
     untouched = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert untouched == []
+
+
+def test_the_graph_can_be_exported(model: AudioTokenizer) -> None:
+    """Whatever the quantiser, onnxruntime gives torch's tokens for other lengths and batches than were traced."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter is deprecated upstream
+        torch.onnx.export(
+            model,
+            (tiny.noise(2), model.initial_state(1)),
+            buffer,
+            input_names=["audio", "state"],
+            output_names=["tokens", "state_out"],
+            dynamic_axes={"audio": {0: "b", 1: "n"}, "state": {0: "b"}, "tokens": {0: "b", 2: "t"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+    audio, state = tiny.noise(7, seed=3, rows=2), model.initial_state(2)
+    got = session.run(None, {"audio": audio.numpy(), "state": state.numpy()})
+    with torch.no_grad():
+        tokens, after = model(audio, state)
+    assert torch.equal(torch.from_numpy(got[0]), tokens)
+    torch.testing.assert_close(torch.from_numpy(got[1]), after, rtol=1e-4, atol=1e-4)

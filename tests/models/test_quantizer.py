@@ -1,13 +1,25 @@
-"""Residual quantisation: nearest codes, straight-through gradients, and codebooks that learn from content only."""
+"""Quantisers: nearest codes, gradients that pass, codebooks that learn from content only, finite scalars."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from models.config import TokenizerConfig
-from models.quantizer import ResidualQuantizer, nearest_code, perplexity
+from models.quantizer import (
+    FiniteScalarQuantizer,
+    ResidualQuantizer,
+    bits_per_second,
+    make_quantizer,
+    nearest_code,
+    pass_rotated,
+    perplexity,
+)
 
 
 def quantizer(*, levels: int = 3, codes: int = 8, seed: int = 0) -> ResidualQuantizer:
@@ -117,3 +129,142 @@ def test_perplexity_counts_codes_in_use() -> None:
     """All of eight alike: 8; always the same: 1; two alike: 2."""
     tokens = torch.stack([torch.arange(8).repeat(4), torch.full((32,), 5), torch.arange(32) % 2])
     torch.testing.assert_close(perplexity(tokens, 8), torch.tensor([8.0, 1.0, 2.0]).double())
+
+
+def finite(levels: tuple[int, ...], groups: int = 2) -> FiniteScalarQuantizer:
+    """A finite scalar quantiser of some groups."""
+    made = make_quantizer(
+        TokenizerConfig(
+            quantizer="fsq",
+            codebooks=groups,
+            levels=levels,
+            codebook_size=math.prod(levels),
+            code_dim=groups * len(levels),
+        )
+    )
+    assert isinstance(made, FiniteScalarQuantizer)
+    return made.eval()
+
+
+LEVELS = st.lists(st.integers(2, 8), min_size=1, max_size=4).map(tuple)
+
+
+@given(levels=LEVELS, groups=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_finite_tokens_name_the_vectors(levels: tuple[int, ...], groups: int, seed: int) -> None:
+    """Tokens lie within the codebook, are the same for serving and training, and their codes add up to the vectors."""
+    model = finite(levels, groups)
+    vectors = 3 * torch.randn(2, groups * len(levels), 7, generator=torch.Generator().manual_seed(seed))
+    out = model(vectors, everywhere(2, 7))
+    assert out.tokens.dtype == torch.int64
+    assert int(out.tokens.min()) >= 0
+    assert int(out.tokens.max()) < math.prod(levels)
+    assert torch.equal(out.tokens, model.tokens(vectors))
+    meant = sum(model.codebooks[group][out.tokens[:, group]] for group in range(groups))
+    torch.testing.assert_close(out.vectors, torch.as_tensor(meant).transpose(1, 2))
+    assert float(out.vectors.abs().max()) <= 1.0
+
+
+@given(levels=LEVELS)
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_every_finite_code_can_be_reached(levels: tuple[int, ...]) -> None:
+    """Extreme inputs give the outermost levels, and each code quantises to itself."""
+    model, size = finite(levels, 1), math.prod(levels)
+    far = torch.stack([torch.full((len(levels), 1), sign * 50.0) for sign in (-1, 1)])
+    assert model.tokens(far).flatten().tolist() == [0, size - 1]
+    # Undo the bound: the input whose tanh lands on the code.
+    wanted = model.codebooks[0].t()[None] * model.width
+    inputs = torch.atanh(((wanted + model.offset) / model.reach).clamp(-1, 1)) - model.shift
+    assert torch.equal(model.tokens(inputs)[0, 0], torch.arange(size))
+
+
+@pytest.mark.parametrize("levels", [(8, 8, 4), (8, 6, 5), (3, 2)])
+def test_finite_codes_are_all_different(levels: tuple[int, ...]) -> None:
+    """As many vectors as the product of the levels, and each group keeps to its own dimensions."""
+    codes = finite(levels).codebooks
+    assert len(torch.unique(codes[0], dim=0)) == math.prod(levels)
+    assert not codes[0][:, len(levels) :].any()
+    assert not codes[1][:, : len(levels)].any()
+
+
+def test_finite_gradients_pass_the_rounding() -> None:
+    """The gradient is that of the tanh, as if nothing had been rounded; nothing is to be learned."""
+    model, vectors = finite((5, 4)), drawn(2, 6).requires_grad_()
+    model(vectors, everywhere(2, 6)).vectors.sum().backward()
+    smooth = drawn(2, 6).requires_grad_()
+    bounded = torch.tanh(smooth.reshape(2, 2, 2, 6) + model.shift) * model.reach - model.offset
+    (bounded / model.width).sum().backward()
+    assert vectors.grad is not None
+    torch.testing.assert_close(vectors.grad, smooth.grad)
+    assert dict(model.state_dict()) == {}
+
+
+@given(seed=st.integers(0, 999))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_the_rotation_keeps_angles(seed: int) -> None:
+    """The value is the codes'; the gradient lies to the input as the output's lies to the codes, scaled by ‖q‖/‖e‖."""
+    generator = torch.Generator().manual_seed(seed)
+    e, q, above = (torch.randn(5, 6, generator=generator) for _ in range(3))
+    e.requires_grad_()
+    passed = pass_rotated(e, q)
+    torch.testing.assert_close(passed, q, rtol=0, atol=0)
+    passed.backward(above)
+    assert e.grad is not None
+    scale = q.norm(dim=1) / e.norm(dim=1)
+    torch.testing.assert_close(e.grad.norm(dim=1), scale * above.norm(dim=1), rtol=1e-4, atol=1e-5)
+    before = torch.cosine_similarity(above, q)
+    torch.testing.assert_close(torch.cosine_similarity(e.grad, e), before, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0, -1.0])
+def test_the_rotation_stands_degenerate_inputs(factor: float) -> None:
+    """No input, one that is its code already, and one right opposite: value and gradient are finite."""
+    q = torch.ones(1, 4)
+    e = (factor * q).requires_grad_()
+    passed = pass_rotated(e, q)
+    passed.sum().backward()
+    assert torch.equal(passed, q)
+    assert e.grad is not None
+    assert bool(torch.isfinite(e.grad).all())
+
+
+def test_rotation_changes_the_gradient_only() -> None:
+    """A quantiser told to rotate gives the same vectors and tokens, with another gradient than the identity's."""
+    straight, rotating = quantizer().eval(), quantizer().eval()
+    rotating.config = TokenizerConfig(codebooks=3, codebook_size=8, code_dim=4, gradient="rotation")
+    vectors = drawn(2, 10).requires_grad_()
+    one, other = (model(vectors, everywhere(2, 10)) for model in (straight, rotating))
+    torch.testing.assert_close(one.vectors, other.vectors)
+    assert torch.equal(one.tokens, other.tokens)
+    other.vectors.sum().backward()
+    assert vectors.grad is not None
+    assert not torch.allclose(vectors.grad, torch.ones_like(vectors))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"quantizer": "lookup"}, "quantizer must be one of"),
+        ({"gradient": "none"}, "gradient must be one of"),
+        ({"levels": (4, 4)}, "expected none for rvq"),
+        ({"quantizer": "fsq"}, "levels of at least 2"),
+        ({"quantizer": "fsq", "levels": (8, 8, 4)}, "codebook_size 256 and code_dim 24"),
+        ({"quantizer": "fsq", "levels": (8, 8, 4), "gradient": "rotation"}, "straight through"),
+    ],
+)
+def test_impossible_quantisers_are_refused(changes: dict[str, object], complaint: str) -> None:
+    """What does not go together is named."""
+    with pytest.raises(ValueError, match=complaint):
+        TokenizerConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_the_default_names_its_state_as_ever() -> None:
+    """Checkpoints of residual quantisers made before there was a choice still fit."""
+    assert sorted(quantizer().state_dict()) == ["codebooks", "counts", "sums"]
+    assert isinstance(make_quantizer(TokenizerConfig(codebooks=1)), ResidualQuantizer)
+
+
+def test_bits_per_second_adds_up() -> None:
+    """Eight codebooks of 256 at 25 a second are 1,600 bit/s; a codebook used evenly by half costs a bit less."""
+    assert bits_per_second([256] * 8) == 1_600
+    assert bits_per_second([128], 50.0) == 350
