@@ -1,4 +1,4 @@
-"""Joining modalities: each sequence attends to the other; a learned token stands in for one that is absent."""
+"""Joining modalities: each sequence attends to the other, or to a learned token where it is absent; both are pooled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TransformerConfig
+from models.pooling import AttentivePooling
 from models.transformer import CrossLayer
 
 
@@ -28,3 +29,33 @@ class CrossModalFusion(nn.Module):
         for layer in self.layers:
             x = layer(x, memory, valid)
         return x
+
+
+Sequence = tuple[Tensor | None, Tensor | None]
+"""Frames [B, T, D] of one modality and where they may be looked at, bool [B, T]; both None where it is absent."""
+
+
+class JointPooling(nn.Module):
+    """One embedding pooled by attention over the sequences of both modalities, each marked by a learned vector."""
+
+    def __init__(self, dim: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.modalities = nn.Parameter(torch.randn(2, dim) * 0.02)
+        self.norm = nn.LayerNorm(dim)
+        self.pool = AttentivePooling(dim, embedding_dim)
+
+    def forward(self, audio: Sequence, video: Sequence) -> tuple[Tensor, Tensor]:
+        """Both sequences → embedding [B, E], weights over the one and then the other [B, T + U].
+
+        Raises:
+            ValueError: both are absent.
+        """
+        frames, shown = [], []
+        for (sequence, where), mark in zip((audio, video), self.modalities, strict=True):
+            if sequence is not None and where is not None:
+                frames.append(sequence + mark)
+                shown.append(where)
+        if not frames:
+            raise ValueError("expected audio, video or both, got neither")
+        embedding, salience = self.pool(self.norm(torch.cat(frames, dim=1)), torch.cat(shown, dim=1))
+        return embedding, salience

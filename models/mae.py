@@ -1,6 +1,6 @@
 """Masked autoencoder over discrete tokens with cross-modal attention, after VQ-MAE-AV (Sadok et al. 2023).
 
-Hidden positions keep their place and get a learned mask vector. Any modality but audio may be absent.
+Hidden positions keep their place and get a learned mask vector. Either modality may be absent.
 """
 
 from __future__ import annotations
@@ -10,35 +10,31 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from models.audiovisual import AudiovisualEncoder, TokenBatch, Views, clip_mean, hide
 from models.config import MaeConfig, TokenizerConfig
-from models.fusion import CrossModalFusion
-from models.pooling import AttentivePooling
-from models.student import AudioEncoder, Encoded, TokenEmbedding, lengths_to_valid
+from models.student import Encoded
 from models.transformer import Transformer
 
-
-@dataclass(frozen=True, slots=True)
-class TokenBatch:
-    """Tokens int64 [B, K, T] of one modality, lengths int64 [B] and which positions are hidden, bool [B, T]."""
-
-    tokens: Tensor
-    length: Tensor
-    hidden: Tensor | None = None
-
-    @property
-    def valid(self) -> Tensor:
-        """True where there is content, [B, T]."""
-        return lengths_to_valid(self.length, self.tokens.shape[2])
+__all__ = ["MaeOutput", "MaskedAutoencoder", "TokenBatch", "TokenPredictor", "hide"]
 
 
 @dataclass(frozen=True, slots=True)
 class MaeOutput:
-    """audio: the audio half's features; audio_logits: [B, T, K, N]; the video ones None when it is absent."""
+    """What was guessed: logits [B, T, K, N] of each modality, None where it is absent; and the views behind them."""
 
-    audio: Encoded
-    audio_logits: Tensor
+    views: Views
+    audio_logits: Tensor | None
     video_logits: Tensor | None
-    video_embedding: Tensor | None
+
+    @property
+    def audio(self) -> Encoded | None:
+        """The voice alone."""
+        return self.views.audio
+
+    @property
+    def video_embedding(self) -> Tensor | None:
+        """The face alone, pooled [B, E]."""
+        return self.views.video_embedding
 
 
 class TokenPredictor(nn.Module):
@@ -56,48 +52,44 @@ class TokenPredictor(nn.Module):
         return y.reshape(*y.shape[:2], self.codebooks, -1)
 
 
-class MaskedAutoencoder(nn.Module):
+class Synchrony(nn.Module):
+    """How well the course of each voice fits that of each face of a batch, moment by moment."""
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.audio = nn.Linear(dim, width, bias=False)
+        self.video = nn.Linear(dim, width, bias=False)
+        self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
+
+    def forward(self, voices: Tensor, faces: Tensor, valid: Tensor) -> Tensor:
+        """Frames [B, T, D] of both on one clock, valid [B, T] → cosines [B, B], voice by face.
+
+        Both are projected, and what stays the same through a clip is taken off: who speaks can't help.
+        """
+        courses = []
+        for frames, project in ((voices, self.audio), (faces, self.video)):
+            projected = project(frames).float()
+            moving = (projected - clip_mean(projected, valid)) * valid[:, :, None]
+            courses.append(nn.functional.normalize(moving.flatten(1), dim=1, eps=1e-6))
+        return courses[0] @ courses[1].t()
+
+
+class MaskedAutoencoder(AudiovisualEncoder):
     """Per-modality encoders → cross-attention → per-modality decoders of the hidden tokens."""
 
     def __init__(self, config: MaeConfig, tokenizer: TokenizerConfig) -> None:
-        super().__init__()
-        self.config = config
-        transformer, video = config.encoder.transformer, config.video
-        self.audio = AudioEncoder(config.encoder, tokenizer)
-        self.video_embed = TokenEmbedding(video.grid, video.codebook_size, transformer.dim)
-        self.video_layers = Transformer(replace(transformer, layers=video.layers))
-        self.video_pool = AttentivePooling(transformer.dim, config.encoder.embedding_dim)
-        self.audio_mask = nn.Parameter(torch.zeros(transformer.dim))
-        self.video_mask = nn.Parameter(torch.zeros(transformer.dim))
-        self.to_video = CrossModalFusion(transformer, config.fusion_layers)
-        self.to_audio = CrossModalFusion(transformer, config.fusion_layers)
+        super().__init__(config, tokenizer)
         self.audio_decoder = TokenPredictor(config, tokenizer.codebooks, tokenizer.codebook_size)
-        self.video_decoder = TokenPredictor(config, video.grid, video.codebook_size)
+        self.video_decoder = TokenPredictor(config, config.video.grid, config.video.codebook_size)
+        self.synchrony = Synchrony(config.encoder.transformer.dim, config.sync_dim)
         self.log_temperature = nn.Parameter(torch.tensor(0.07).log())
 
-    def forward(self, audio: TokenBatch, video: TokenBatch | None = None) -> MaeOutput:
+    def forward(self, audio: TokenBatch | None, video: TokenBatch | None = None) -> MaeOutput:
         """Encode what is visible, guess what is hidden."""
-        embedded = hide(self.audio.embed(audio.tokens), audio.hidden, self.audio_mask)
-        encoded = self.audio.encode(embedded, audio.valid)
-        if video is None:
-            joined = self.to_video(encoded.frames, None, None)
-            return MaeOutput(encoded, self.audio_decoder(joined, audio.valid), None, None)
-        seen = self.video_layers(
-            hide(self.video_embed(video.tokens), video.hidden, self.video_mask), video.valid
-        )
-        joined = self.to_video(encoded.frames, seen, video.valid)
-        looked = self.to_audio(seen, encoded.frames, audio.valid)
-        video_embedding, _ = self.video_pool(seen, video.valid)
-        return MaeOutput(
-            encoded,
-            self.audio_decoder(joined, audio.valid),
-            self.video_decoder(looked, video.valid),
-            video_embedding,
-        )
-
-
-def hide(embedded: Tensor, hidden: Tensor | None, mask_vector: Tensor) -> Tensor:
-    """Replace the hidden positions of [B, T, D] by the mask vector [D]."""
-    if hidden is None:
-        return embedded
-    return torch.where(hidden[:, :, None], mask_vector.to(embedded.dtype), embedded)
+        views = self.look(audio, video)
+        audio_logits = video_logits = None
+        if audio is not None and views.audio_joined is not None:
+            audio_logits = self.audio_decoder(views.audio_joined, audio.valid)
+        if video is not None and views.video_joined is not None:
+            video_logits = self.video_decoder(views.video_joined, video.valid)
+        return MaeOutput(views, audio_logits, video_logits)

@@ -85,8 +85,8 @@ class CrossLayer(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(self, x: Tensor, memory: Tensor, valid: Tensor) -> Tensor:
-        """X [B, T, D] attends to memory [B, M, D] where valid [B, M]."""
-        x = x + self.attention(self.attention_norm(x), self.memory_norm(memory), valid, rotate=False)
+        """X [B, T, D] attends to memory [B, M, D] where valid [B, M]; both are on one clock."""
+        x = x + self.attention(self.attention_norm(x), self.memory_norm(memory), valid, rotate=True)
         y: Tensor = x + self.feed_forward(self.forward_norm(x))
         return y
 

@@ -45,7 +45,13 @@ def info_nce(audio: Tensor, video: Tensor, log_temperature: Tensor) -> Tensor:
 
     van den Oord et al. 2018; the temperature is learned (Radford et al. 2021).
     """
-    similarity = F.normalize(audio.float(), dim=1) @ F.normalize(video.float(), dim=1).t()
+    return contrast(
+        F.normalize(audio.float(), dim=1) @ F.normalize(video.float(), dim=1).t(), log_temperature
+    )
+
+
+def contrast(similarity: Tensor, log_temperature: Tensor) -> Tensor:
+    """The same from similarities [B, B] whose diagonal holds the pairs."""
     scaled = similarity / log_temperature.exp().clamp(min=0.01)
-    pairs = torch.arange(len(audio))
+    pairs = torch.arange(len(similarity), device=similarity.device)
     return 0.5 * (F.cross_entropy(scaled, pairs) + F.cross_entropy(scaled.t(), pairs))

@@ -1,12 +1,13 @@
 """Stage `prepare`: decode every recording once, cut it to its speech, and let the teacher listen to it.
 
-Output: `audio.i16`, `teacher.f16`, `index.jsonl`, `facts.json`, `pca.safetensors` (docs/stages/pipeline.md).
+Of a talking face the picture is kept too, one crop for each token hop. Output: `audio.i16`, `teacher.f16`, `faces.u8`,
+`index.jsonl`, `facts.json`, `pca.safetensors` (docs/stages/pipeline.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from app.audio.active import active_range
 from app.audio.g711 import float_to_pcm
 from training.corpora.errors import CorpusError
 from training.corpora.manifest import Segment
-from training.data.cache import HOP_SAMPLES, CacheWriter, Clip
+from training.data.cache import FACE_SIZE, HOP_SAMPLES, CacheWriter, Clip
+from training.data.talking import read_talking
 from training.data.workers import in_workers
 from training.teachers.whisper import SAMPLE_RATE_HZ as TEACHER_HZ
 from training.teachers.whisper import WhisperFrames, load_whisper_base, weight_files
@@ -29,6 +31,7 @@ from training.teachers.whisper import WhisperFrames, load_whisper_base, weight_f
 RATE_HZ = 8_000
 NO_TEACHER, WHISPER_BASE = "none", "whisper-base"
 Floats = npt.NDArray[np.float32]
+Faces = npt.NDArray[np.uint8]
 Basis = dict[str, Floats]
 
 
@@ -58,13 +61,15 @@ class PrepareConfig:
 class Piece:
     """A cut stretch: audio at 8 kHz and, for the teacher, the same stretch at 16 kHz.
 
-    lead: samples at 8 kHz before speech starts. active: samples of speech.
+    lead: samples at 8 kHz before speech starts. active: samples of speech. faces: one for each whole token hop of
+    `narrow`, [T, 96, 96], where the recording has any.
     """
 
     narrow: Floats
     wide: Floats
     lead: int
     active: int
+    faces: Faces | None = None
 
 
 Heard = list[tuple[Piece, Floats | None]]
@@ -73,10 +78,12 @@ Heard = list[tuple[Piece, Floats | None]]
 def cut(segment: Segment, config: PrepareConfig) -> list[Piece]:
     """Decode a recording and cut it: noise whole, speech to its active part, both into pieces of bounded length.
 
+    A talking face is cut at whole token hops, so that its frames stay with its sound.
+
     Raises:
-        CorpusError: a file that can't be decoded.
+        CorpusError: a file that can't be decoded, or faces that are not of the size that the tokenizer takes.
     """
-    mono, rate = _decoded(segment.path)
+    mono, rate, faces = _decoded(segment)
     wide, narrow = _resampled(mono, rate, TEACHER_HZ), _resampled(mono, rate, RATE_HZ)
     first, last = 0, len(narrow)
     if segment.kind is None:
@@ -84,22 +91,41 @@ def cut(segment: Segment, config: PrepareConfig) -> list[Piece]:
     start = max(0, first - int(config.lead_s * RATE_HZ) // HOP_SAMPLES * HOP_SAMPLES)
     end = min(len(narrow), last + int(config.trail_s * RATE_HZ))
     longest = int(config.max_clip_s * RATE_HZ)
+    if faces is not None:
+        start, longest = (value // HOP_SAMPLES * HOP_SAMPLES for value in (start, longest))
     pieces = []
     for at in range(start, end, longest):
         stop = min(at + longest, end)
         if stop - at < RATE_HZ // 4:
             continue
         begin, finish = max(first, at), min(last, stop)
-        pieces.append(Piece(narrow[at:stop], wide[2 * at : 2 * stop], begin - at, max(0, finish - begin)))
+        seen = (
+            None
+            if faces is None
+            else faces[at // HOP_SAMPLES : at // HOP_SAMPLES + (stop - at) // HOP_SAMPLES]
+        )
+        pieces.append(
+            Piece(narrow[at:stop], wide[2 * at : 2 * stop], begin - at, max(0, finish - begin), seen)
+        )
     return pieces
 
 
-def _decoded(path: Path) -> tuple[Floats, int]:
+def _decoded(segment: Segment) -> tuple[Floats, int, Faces | None]:
+    """Mono sound, its rate, and of a talking face one grey crop for each 40 ms of it."""
+    if segment.modality == "audiovisual":
+        talking = read_talking(segment.path)
+        if talking.frames.shape[1:] != (FACE_SIZE, FACE_SIZE):
+            height, width = talking.frames.shape[1:]
+            raise CorpusError(
+                f"{segment.path}: expected face crops of {FACE_SIZE}x{FACE_SIZE}, got {width}x{height}: "
+                "cut the faces out first (python -m training.data.faces IN OUT)"
+            )
+        return talking.sound, talking.rate_hz, talking.frames
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(segment.path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
-        raise CorpusError(f"{path}: not a sound file that can be read") from error
-    return samples.mean(axis=1), int(rate)
+        raise CorpusError(f"{segment.path}: not a sound file that can be read") from error
+    return samples.mean(axis=1), int(rate), None
 
 
 def _resampled(samples: Floats, rate_hz: int, wanted_hz: int) -> Floats:
@@ -167,14 +193,23 @@ def prepare(segments: Sequence[Segment], config: PrepareConfig, folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     basis = _teacher_basis(segments, config, folder) if config.teacher != NO_TEACHER else None
     writer = CacheWriter(folder, config.teacher_dim if basis else 0)
+    write_clips(writer, segments, config, basis)
+    writer.close()
+
+
+def write_clips(
+    writer: CacheWriter, segments: Sequence[Segment], config: PrepareConfig, basis: Basis | None
+) -> None:
+    """Cut the segments, let the teacher hear them, and append them to a cache in their order."""
     for segment, heard in _heard(segments, config, basis, "prepare"):
         for number, (piece, frames) in enumerate(heard):
             name = segment.id if len(heard) == 1 else f"{segment.id}#{number}"
             offset, frame_offset = writer.position
             clip = _clip(segment, name, piece, (offset, frame_offset if frames is not None else -1))
+            if piece.faces is not None:
+                clip = replace(clip, face_offset=writer.face_position)
             kept = None if frames is None else frames.astype(np.float16)
-            writer.append(clip, float_to_pcm(piece.narrow), kept)
-    writer.close()
+            writer.append(clip, float_to_pcm(piece.narrow), kept, piece.faces)
 
 
 def _heard(
@@ -188,6 +223,8 @@ def _teacher_basis(segments: Sequence[Segment], config: PrepareConfig, folder: P
     path = folder / "pca.safetensors"
     if not path.exists():
         speech = [s for s in segments if s.kind is None and s.split == "train"]
+        # Corpora with faces leave the basis as it is, so that they can be added to a cache; alone, they make it.
+        speech = [s for s in speech if s.modality == "audio"] or speech
         if not speech:
             raise CorpusError("no training clip holds speech: there is nothing for the teacher to hear")
         order = np.random.default_rng(config.seed).permutation(len(speech))[: config.pca_clips]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -65,11 +68,39 @@ def test_lines_are_taken_out(head: LineRelativeHead) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_the_speech_gate_knows_neither_line_nor_leg(head: LineRelativeHead) -> None:
-    """Whether it is speech is judged against the population."""
+def test_sounds_know_neither_line_nor_leg(head: LineRelativeHead) -> None:
+    """What kind of sound it is, and whether it is speech, is judged against the population."""
     given, elsewhere = state(), state(leg_n=4.0, seed=5)
     elsewhere["embedding"] = given["embedding"]
-    assert torch.equal(head(*given.values())[3], head(*elsewhere.values())[3])
+    for one, other in zip(head(*given.values())[3:], head(*elsewhere.values())[3:], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_speech_is_what_is_kept_against_the_likeliest_rejected(head: LineRelativeHead) -> None:
+    """Log-odds of speech and events together; hand-computed from the sound logits."""
+    output = head.outputs(*state().values())
+    assert output.sound.shape == (5, len(head.config.sounds))
+    kept, rejected = output.sound[:, :6], output.sound[:, 6:]
+    torch.testing.assert_close(output.speech, kept.exp().sum(dim=1).log() - rejected.max(dim=1).values)
+
+
+def test_a_shift_moves_only_its_own_kind(head: LineRelativeHead) -> None:
+    """A rejected kind that is shifted needs that much more; speech, events and other kinds stay."""
+    before = head.outputs(*state().values())
+    head.sound_shift[1] = 2.0
+    after = head.outputs(*state().values())
+    moved = before.sound - after.sound
+    expected = torch.zeros_like(moved)
+    expected[:, head.config.sounds.index(head.config.rejected[1])] = 2.0
+    torch.testing.assert_close(moved, expected)
+    assert bool((after.speech >= before.speech).all())
+
+
+@pytest.mark.parametrize("change", [{"events": ("music",)}, {"rejected": ()}, {"events": ("speech",)}])
+def test_sounds_must_be_distinct_and_some_rejected(change: dict[str, Any]) -> None:
+    """A name twice, or nothing to reject, is no gate."""
+    with pytest.raises(ValueError, match="distinct sounds"):
+        replace(HeadConfig(), **change)
 
 
 def test_dimensions_are_bounded(head: LineRelativeHead) -> None:

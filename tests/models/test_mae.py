@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from models.mae import MaskedAutoencoder, TokenBatch, hide
+from models.mae import MaskedAutoencoder, Synchrony, TokenBatch, hide
 from tests.models import tiny
 
 
@@ -39,10 +41,39 @@ def video_batch(seed: int = 0) -> TokenBatch:
 def test_audio_alone(model: MaskedAutoencoder) -> None:
     """Without video there are audio logits of every token and nothing of video."""
     output = model(audio_batch())
+    assert output.audio is not None
+    assert output.audio_logits is not None
     assert output.audio_logits.shape == (2, 8, 2, 16)
     assert output.audio.embedding.shape == (2, 8)
     assert output.video_logits is None
     assert output.video_embedding is None
+
+
+def test_video_alone(model: MaskedAutoencoder) -> None:
+    """Without audio there are video logits, guessed with the help of a learned stand-in, and nothing of audio."""
+    model.train()
+    output = model(None, video_batch())
+    assert output.audio is None
+    assert output.audio_logits is None
+    assert output.video_logits is not None
+    assert output.video_logits.shape == (2, 5, 3, 8)
+    output.video_logits.square().mean().backward()
+    assert model.to_audio.absent.grad is not None
+    assert float(model.to_audio.absent.grad.abs().sum()) > 0
+    assert model.audio.embed.tables.weight.grad is None
+
+
+def test_a_modality_may_be_kept_from_some_rows(model: MaskedAutoencoder) -> None:
+    """A row whose face is not shown is guessed like audio alone; its own face is guessed all the same."""
+    with torch.no_grad():
+        alone, together = model(audio_batch()), model(audio_batch(), video_batch())
+        kept = model(audio_batch(), replace(video_batch(), present=torch.tensor([True, False])))
+    assert alone.audio_logits is not None
+    assert together.audio_logits is not None
+    assert kept.audio_logits is not None
+    torch.testing.assert_close(kept.audio_logits[0], together.audio_logits[0])
+    torch.testing.assert_close(kept.audio_logits[1, :6], alone.audio_logits[1, :6])
+    assert torch.equal(kept.video_logits, together.video_logits)
 
 
 def test_both_modalities(model: MaskedAutoencoder) -> None:
@@ -50,6 +81,7 @@ def test_both_modalities(model: MaskedAutoencoder) -> None:
     output = model(audio_batch(), video_batch())
     assert output.video_logits is not None
     assert output.video_embedding is not None
+    assert output.audio is not None
     assert output.video_logits.shape == (2, 5, 3, 8)
     assert output.video_embedding.shape == output.audio.embedding.shape
 
@@ -89,15 +121,36 @@ def test_an_absent_modality_has_a_learned_stand_in(model: MaskedAutoencoder) -> 
 
 
 def test_both_modalities_teach_all_weights(model: MaskedAutoencoder) -> None:
-    """One backward pass over both reaches every parameter but the teacher's frame head and the temperature."""
+    """One backward pass over both reaches every parameter but the teacher's frame head and what compares courses."""
     model.train()
     output = model(audio_batch(), video_batch())
     assert output.video_logits is not None
     assert output.video_embedding is not None
-    terms = (output.audio_logits, output.video_logits, output.video_embedding, output.audio.embedding)
+    assert output.audio is not None
+    joint, _ = model.pool_joined(output.views, audio_batch(), video_batch())
+    terms = (output.audio_logits, output.video_logits, output.video_embedding, output.audio.embedding, joint)
     torch.stack([term.square().mean() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
     untouched = {name for name, p in model.named_parameters() if p.grad is None}
+    untouched = {name for name in untouched if not name.startswith("synchrony.")}
     assert untouched == {"audio.frame_head.weight", "audio.frame_head.bias", "log_temperature"}
+
+
+def test_courses_are_compared_moment_by_moment() -> None:
+    """A course fits itself, not another or itself shifted; what stays the same and what is padding play no part."""
+    torch.manual_seed(0)
+    synchrony = Synchrony(6, 4)
+    synchrony.video.load_state_dict(synchrony.audio.state_dict())
+    valid = torch.ones(3, 12, dtype=torch.bool)
+    valid[1, 9:] = False
+    frames = torch.randn(3, 12, 6)
+    with torch.no_grad():
+        fits = synchrony(frames, frames, valid)
+        torch.testing.assert_close(fits.diagonal(), torch.ones(3))
+        assert float((fits - torch.eye(3)).abs().max()) < 0.8
+        shifted = synchrony(frames, frames.roll(1, dims=1), torch.ones(3, 12, dtype=torch.bool))
+        assert float(shifted.diagonal().max()) < 0.7
+        padded = torch.where(valid[:, :, None], frames, torch.tensor(50.0))
+        torch.testing.assert_close(synchrony(padded + 3, frames, valid), fits, rtol=1e-4, atol=1e-4)
 
 
 def test_hiding_keeps_the_place() -> None:

@@ -19,6 +19,7 @@ TOKENIZER = TokenizerConfig(
 )
 TRANSFORMER = TransformerConfig(dim=16, layers=2, heads=2, hidden=24, dropout=0.0)
 ENCODER = EncoderConfig(TRANSFORMER, embedding_dim=8, teacher_dim=5)
+SMALLER = EncoderConfig(TransformerConfig(dim=8, layers=1, heads=1, hidden=16, dropout=0.0), 8, 5)
 MAE = MaeConfig(ENCODER, VideoConfig(codebook_size=8, grid=3, layers=1))
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from training.objectives import (
+    contrast,
     frame_loss,
     hidden_token_loss,
     info_nce,
@@ -98,3 +99,9 @@ def test_contrast_is_symmetric_and_its_temperature_bounded() -> None:
     torch.testing.assert_close(
         info_nce(one, other, torch.tensor(-50.0)), info_nce(one, other, torch.tensor(0.01).log())
     )
+
+
+def test_contrast_of_given_similarities() -> None:
+    """Temperature 1, pairs at ln 3 and others at 0: each row and column gives its pair 3/4."""
+    similarity = LN(3) * torch.eye(2)
+    assert contrast(similarity, torch.tensor(0.0)).item() == pytest.approx(LN(4 / 3))

@@ -14,7 +14,9 @@ from training import prepare as stage
 from training.corpora.errors import CorpusError
 from training.corpora.manifest import Segment
 from training.corpora.synthetic import make_clip
+from training.corpora.synthetic_av import make_talking
 from training.data.cache import AudioCache
+from training.data.talking import write_talking
 from training.prepare import PrepareConfig, cut, fit_pca, prepare, project
 from training.teachers import whisper
 from training.teachers.whisper import TeacherMissingError
@@ -34,6 +36,20 @@ def recording(
     path = folder / f"{name}.wav"
     soundfile.write(path, samples, rate)
     return segment(id=name, path=path, duration_s=len(samples) / rate, **changes)
+
+
+def talking(folder: Path, name: str, *, pad_frames: int = 25, side: int = 96, **changes: object) -> Segment:
+    """A made talking face, with a closed mouth and silence around what it says."""
+    voice, faces = make_talking("happy", 140, 170, np.random.default_rng(0), 1.5)
+    hush = np.zeros(pad_frames * 320, np.float32)
+    still = np.repeat(faces[:1], pad_frames, axis=0)
+    sound = np.concatenate([hush, voice, hush])
+    wide = np.interp(np.arange(2 * len(sound)) / 2, np.arange(len(sound)), sound).astype(np.float32)
+    pictures = np.concatenate([still, faces, still])[:, :side, :side]
+    path = folder / f"{name}.mp4"
+    write_talking(path, wide, 16_000, pictures)
+    duration_s = len(sound) / 8_000
+    return segment(id=name, path=path, duration_s=duration_s, modality="audiovisual", **changes)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
@@ -131,7 +147,7 @@ def test_the_teacher_hears_speech_and_is_reduced(tmp_path: Path, monkeypatch: py
 
 def test_a_missing_teacher_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before any clip is decoded or any process started."""
-    monkeypatch.setattr(whisper, "HALVES", (("no_such_package_at_all", "x"),))
+    monkeypatch.setitem(whisper.WHISPERS, "whisper-base", (("no_such_package_at_all", "x"),))
     with pytest.raises(TeacherMissingError, match="no_such_package_at_all"):
         prepare([segment()], PrepareConfig(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -156,3 +172,63 @@ def test_the_basis_keeps_what_varies() -> None:
     assert float(reduced.var(axis=0).mean()) == pytest.approx(1.0, rel=0.05)
     rebuilt = reduced / basis["scale"] @ basis["basis"].T + basis["mean"]
     np.testing.assert_allclose(rebuilt, frames, atol=1e-3)
+
+
+def test_a_face_is_cut_with_its_voice(tmp_path: Path) -> None:
+    """One picture for each token hop of the cut clip; the mouth is open where the clip is loud."""
+    prepare([recording(tmp_path, "a"), talking(tmp_path, "b")], QUIET, tmp_path / "out")
+    cache = AudioCache(tmp_path / "out")
+    sound, face = cache.clips
+    assert cache.faces(sound) is None
+    faces = cache.faces(face)
+    assert faces is not None
+    assert faces.shape == (face.frames, 96, 96)
+    assert face.lead <= 3_840 + 320
+    assert face.frames < 40 + 25 + 25
+    level = np.sqrt(np.square(cache.audio(face)[: face.frames * 320].reshape(-1, 320)).mean(axis=1))
+    dark = -faces[:, 60:90].mean(axis=(1, 2))
+    lags = [np.corrcoef(level[2:-2], np.roll(dark, lag)[2:-2])[0, 1] for lag in (-1, 0, 1)]
+    assert np.argmax(lags) == 1
+    assert lags[1] > 0.9
+
+
+def test_pieces_of_a_face_follow_each_other(tmp_path: Path) -> None:
+    """A long recording is cut at whole hops: together the pieces' faces are all of its faces."""
+    config = PrepareConfig(teacher="none", workers=0, max_clip_s=0.85)
+    whole = cut(talking(tmp_path, "a", pad_frames=0), QUIET)[0].faces
+    pieces = cut(talking(tmp_path, "a", pad_frames=0), config)
+    assert len(pieces) == 3
+    assert whole is not None
+    joined = np.concatenate([piece.faces for piece in pieces if piece.faces is not None])
+    np.testing.assert_array_equal(joined, whole)
+    assert all(len(piece.narrow) == 21 * 320 for piece in pieces[:-1])
+
+
+def test_faces_of_another_size_are_refused(tmp_path: Path) -> None:
+    """With what to do about it."""
+    with pytest.raises(
+        CorpusError, match=r"expected face crops of 96x96, got 64x64: .*training\.data\.faces"
+    ):
+        cut(talking(tmp_path, "a", side=64), QUIET)
+
+
+def test_faces_leave_the_teachers_basis_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces at the end of the list change neither the basis nor what is before them; they are heard too."""
+    monkeypatch.setattr(stage, "weight_files", list)
+    monkeypatch.setattr(stage, "load_whisper_base", lambda layers: whisper.WhisperFrames(weights(), 1, 2))
+    config = PrepareConfig(workers=0, teacher_dim=4)
+    sounds = [recording(tmp_path, "a"), recording(tmp_path, "b", seconds=1.2)]
+    prepare(sounds, config, tmp_path / "one")
+    prepare([*sounds, talking(tmp_path, "c")], config, tmp_path / "two")
+    assert (tmp_path / "one" / "pca.safetensors").read_bytes() == (
+        tmp_path / "two" / "pca.safetensors"
+    ).read_bytes()
+    for name in ("audio.i16", "teacher.f16"):
+        before = (tmp_path / "one" / name).read_bytes()
+        assert (tmp_path / "two" / name).read_bytes()[: len(before)] == before
+    cache = AudioCache(tmp_path / "two")
+    heard = cache.frames(cache.clips[-1])
+    assert heard is not None
+    assert heard.shape == (cache.clips[-1].frames, 4)
+    prepare([talking(tmp_path, "c")], config, tmp_path / "alone")
+    assert AudioCache(tmp_path / "alone").teacher_dim == 4

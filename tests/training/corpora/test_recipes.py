@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.config import HeadConfig
 from tests.training.corpora.builders import line, segment, write_lines
 from training.corpora import crema_d, emodb, emospeech_in, noise, ravdess
 from training.corpora.errors import CorpusError, LabelError, ManifestError, SplitError
@@ -156,16 +157,43 @@ def test_the_crowd_is_marked_and_stays_in_train(root: Path) -> None:
     ("kind", "role", "mixable", "not_speech"),
     [
         ("music", noise.Role.MUSIC, False, True),
-        ("ivr_prompt", noise.Role.IVR_PROMPT, False, False),
-        ("nonverbal_crying", noise.Role.NONVERBAL, False, True),
-        ("background_metro", noise.Role.BACKGROUND, True, False),
-        ("ambient_cafe", noise.Role.AMBIENT, True, False),
+        ("ivr_prompt", noise.Role.IVR_PROMPT, False, True),
+        ("nonverbal_crying", noise.Role.NONVERBAL, False, False),
+        ("background_metro", noise.Role.BACKGROUND, True, True),
+        ("ambient_cafe", noise.Role.AMBIENT, True, True),
     ],
 )
 def test_noise_has_roles(kind: str, role: noise.Role, mixable: bool, not_speech: bool) -> None:
-    """Ambient sound is only mixed, music and nonverbal sound may stand alone, prompts are speech."""
+    """Ambience and backgrounds may be mixed in; all but what people utter is an example of what is not scored."""
     found = noise.role(segment(kind=kind))
     assert (found, found.mixable, found.not_speech) == (role, mixable, not_speech)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("music", "music"),
+        ("ivr_prompt", "prompt"),
+        ("background_metro", "noise"),
+        ("ambient_keyboard", "noise"),
+        ("nonverbal_laughing", "laughter"),
+        ("nonverbal_yawning", "sigh"),
+        ("nonverbal_sneezing", "cough"),
+        ("nonverbal_throat_clearing", "cough"),
+        ("nonverbal_teeth_grinding", "noise"),
+        ("nonverbal_humming", "other_vocal"),
+    ],
+)
+def test_every_kind_is_a_sound_of_the_head(kind: str, name: str) -> None:
+    """What people utter has its name, what lips and teeth do is noise; the head knows all that have a name."""
+    assert noise.sound(kind) == name
+    assert name in (*HeadConfig().sounds, "other_vocal")
+
+
+def test_a_sound_of_unknown_kind_is_refused() -> None:
+    """As with roles."""
+    with pytest.raises(LabelError, match="unknown kind of noise 'hum'"):
+        noise.sound("hum")
 
 
 @pytest.mark.parametrize("kind", ["musical", "hum", None])

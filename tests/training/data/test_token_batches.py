@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tests.training import made
+from tests.training import made, made_faces
 from training.corpora.labels import CATEGORIES
 from training.data.token_batches import TokenBatchConfig, TokenBatches, unlabelled_data
 from training.finetune import labelled_data
@@ -62,3 +63,26 @@ def test_unlabelled_rows_have_no_label(tmp_path: Path) -> None:
     assert not batch["allowed"].any()
     assert not batch["heard"].any()
     assert batch["target"].shape[2] == 0
+
+
+def test_faces_go_with_their_tokens(tmp_path: Path) -> None:
+    """Each token's picture is of its own moment, in either rendering; a clip without a face has length 0."""
+    cache = made_faces.write_cache(tmp_path / "cache")
+    store = made.write_store(tmp_path / "tokens", cache, 2, 32)
+    video = made_faces.write_tokens(tmp_path / "video", cache)
+    numbers = list(range(len(cache.clips)))
+    data = replace(unlabelled_data(cache, store, numbers, np.ones(len(numbers))), video=video)
+    batches, faced = TokenBatches(data, TokenBatchConfig(budget_frames=200, max_frames=12), 0), 0
+    for step in range(6):
+        batch = batches[step]
+        rows, _, time = batch["tokens"].shape
+        assert batch["video"].shape == (rows, 3, time)
+        for row, length in enumerate(batch["video_length"].tolist()):
+            number, moments = int(batch["target"][row, 0, 0]), batch["target"][row, :length, 1].long()
+            assert length == (0 if number == 0 else int(batch["length"][row]))
+            if length:
+                variant = (batch["video"][row, 0, 0] - moments[0]) % 8
+                assert int(variant) in (0, 1)
+                assert torch.equal(batch["video"][row, 0, :length], (moments + variant) % 8)
+                faced += 1
+    assert faced > 5

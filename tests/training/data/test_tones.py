@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from training.data import tones
 
@@ -30,4 +31,30 @@ def test_digits_are_two_tones() -> None:
 
 def test_a_cadence_is_on_for_its_share() -> None:
     """Half a second on, half off."""
-    assert tones._cadence(80_000, 0.5, 0.5, 0.2).mean() == 0.5
+    assert tones._cadence(80_000, (0.5, 0.5), 0.2).mean() == 0.5
+
+
+def test_a_cadence_may_have_several_parts() -> None:
+    """British ringing: two short bursts, then two seconds of rest."""
+    once = tones._cadence(24_000, (0.4, 0.2, 0.4, 2.0), 0.0)
+    edges = np.flatnonzero(np.diff(once)) + 1
+    assert edges.tolist() == pytest.approx([3_200, 4_800, 8_000], abs=1)
+    assert once[0] == 1.0
+
+
+def test_information_tones_rise() -> None:
+    """Three tones one after another, each a third of a second."""
+    third = 8_000 // 3
+    audio = tones._information(3 * third)
+    peaks = [int(np.abs(np.fft.rfft(audio[i * third : (i + 1) * third], 8_000)).argmax()) for i in range(3)]
+    assert peaks == pytest.approx(list(tones.INFORMATION_HZ), abs=2)
+
+
+def test_tones_of_other_countries_are_never_trained_on() -> None:
+    """The patterns kept for measuring are none of those that training draws from."""
+    assert not set(tones.UNHEARD) & set(tones.PROGRESS)
+    for frequencies, cadence in (*tones.PROGRESS, *tones.UNHEARD):
+        assert len(cadence) % 2 == 0
+        assert all(50 < f < 3_900 for f in frequencies)
+    made = tones.network_tone(np.random.default_rng(0), 1.0, tones.UNHEARD)
+    assert len(made) == 8_000
