@@ -153,6 +153,8 @@ class UtteranceRecord:
     confidence: largest posterior. arousal, valence: [-1, 1]. expected_cost: in the units of the cost matrix.
     salience: weight of each token in the pooled embedding, sums to 1; only when asked for.
     latency_ms: end of utterance to record, None where there was no clock (a file).
+    event: what the speaker utters without words (laughter …), None where nothing of the kind is heard or the head
+        knows none; event_score: its posterior among kinds of sound.
     """
 
     call_id: str
@@ -174,3 +176,5 @@ class UtteranceRecord:
     line_profile: LineRef
     audio_quality: AudioQuality
     latency_ms: float | None = None
+    event: str | None = None
+    event_score: float | None = None

@@ -32,12 +32,14 @@ def _ignore(_size: int) -> None:
 class Engine:
     """Everything that turns audio into records, shared by all calls; close it to stop its threads.
 
-    parts: for pipelines. categories: in the head's order. variant, provider: the encoder's form and device.
+    parts: for pipelines. categories: in the head's order. events: sounds it may name. variant, provider:
+    the encoder's form and device.
     """
 
     parts: PipelineParts
     model: ModelRef
     categories: tuple[str, ...]
+    events: tuple[str, ...]
     variant: str
     provider: str
     population: tuple[list[float], list[float]]
@@ -107,6 +109,7 @@ def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore
         parts=PipelineParts(session, scorer, profiles),
         model=scorer.model,
         categories=scorer.categories,
+        events=scorer.events,
         variant=bundle.variant,
         provider=bundle.provider.value,
         population=(manifest.line_profile.population_mean, manifest.line_profile.population_var),

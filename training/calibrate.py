@@ -13,15 +13,16 @@ import torch
 
 from models.heads import LineRelativeHead
 from models.student import AudioEncoder
+from training.calibrate_gate import choose_gate, hear_dev
 from training.corpora.errors import CorpusError
-from training.corpora.labels import CATEGORIES, EVALUATION_ONLY
-from training.data.cache import AudioCache, is_kind
+from training.corpora.labels import CATEGORIES
+from training.data.cache import AudioCache
 from training.data.legs import EmbeddingTable, LegKind, LegSimulator, LineSimulator, Population
 from training.data.tokens import TokenStore
 from training.embed import embed_tokens
 from training.files import write_whole
 from training.finetune import labelled_numbers
-from training.head_data import NOT_SPEECH, table_of
+from training.head_data import table_of
 from training.metrics import unweighted_average_recall
 
 Floats = npt.NDArray[np.float32]
@@ -29,13 +30,15 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class CalibrateConfig:
-    """abstain_share: part of dev that may be left unnamed. speech_loss: part of dev speech that the gate may reject.
+    """abstain_share: part of dev that may be left unnamed. leg_loss: UAR that a leg of one emotion throughout may cost.
 
-    leg_loss: how much UAR a leg of one emotion throughout may cost.
+    speech_loss, corpus_loss, event_precision: see `training.calibrate_gate.choose_gate`.
     """
 
     abstain_share: float = 0.2
-    speech_loss: float = 0.005
+    speech_loss: float = 0.02
+    corpus_loss: float = 0.04
+    event_precision: float = 0.9
     leg_loss: float = 0.01
     leg_n: int = 8
     profile_n: int = 50
@@ -51,6 +54,8 @@ class Calibration:
     temperature: float
     min_confidence: float
     speech_threshold: float
+    sound_shift: tuple[float, ...]
+    event_threshold: float
     leg_gain: float
     min_speech_s: float
     min_snr_db: float
@@ -180,7 +185,7 @@ def calibrate(
     store: TokenStore,
     folder: Path,
 ) -> Calibration:
-    """Choose on dev, write `calibration.json`; the head's leg gain is set in place."""
+    """Choose on dev, write `calibration.json`; the head's leg gain and sound shifts are set in place."""
     dev = dev_set(encoder, cache, store)
     gain, figures = choose_leg_gain(head, dev, population, config)
     rng = np.random.default_rng(config.seed)
@@ -193,11 +198,18 @@ def calibrate(
     scaled = logits / temperature
     posterior = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     confidence = (posterior / posterior.sum(axis=1, keepdims=True)).max(axis=1)
+    gate = choose_gate(
+        head, hear_dev(head, encoder, cache, store), speech_loss=config.speech_loss,
+        corpus_loss=config.corpus_loss, precision=config.event_precision,
+    )  # fmt: skip
+    figures |= gate.dev
     figures |= {"uar_cold": mean_uar(parts[0][0], dev), "uar_profile": mean_uar(parts[1][0], dev)}
     chosen = Calibration(
         temperature=temperature,
         min_confidence=float(_weighted_quantile(confidence, weights, config.abstain_share)),
-        speech_threshold=gate_threshold(*gate_logits(head, encoder, cache, store), config.speech_loss),
+        speech_threshold=0.0,
+        sound_shift=gate.shift,
+        event_threshold=gate.event_threshold,
         leg_gain=gain,
         min_speech_s=config.min_speech_s,
         min_snr_db=config.min_snr_db,
@@ -207,39 +219,10 @@ def calibrate(
     return chosen
 
 
-def gate_logits(
-    head: LineRelativeHead, encoder: AudioEncoder, cache: AudioCache, store: TokenStore
-) -> tuple[Floats, Floats]:
-    """Speech logits of all dev speech, labelled or not, and of dev noise that no voice is in."""
-    dev = {n: c for n, c in enumerate(cache.clips) if c.split == "dev" and store.length(0, n) >= 2}
-    speech = [n for n, c in dev.items() if c.kind is None and c.corpus not in EVALUATION_ONLY]
-    other = [n for n, c in dev.items() if is_kind(c, NOT_SPEECH)]
-    logits = []
-    for numbers, label in ((speech, "embed dev speech"), (other, "embed dev noise")):
-        vectors = embed_tokens(encoder, [store.tokens(0, n) for n in numbers], label)
-        blank, none = np.zeros_like(vectors), np.zeros(len(vectors), np.float32)
-        # The gate sees the embedding alone: any line and leg will do.
-        logits.append(head_logits(head, vectors, States(blank, blank + 1, none, blank, none))[1])
-    return logits[0], logits[1]
-
-
-def gate_threshold(speech: Floats, other: Floats, speech_loss: float) -> float:
-    """Half way between the top of what is not speech (its 95th percentile) and the bottom of speech.
-
-    Speech of a language not heard here lies lower than ours, so the gate keeps a distance from both. It never costs
-    more than `speech_loss` of dev speech; where the two overlap or there is no dev noise, exactly that.
-
-    >>> gate_threshold(np.array([8.0, 10.0, 12.0]), np.array([-5.0, 2.0, 2.0]), 0.0)
-    5.0
-    """
-    bottom = float(np.quantile(speech, speech_loss))
-    top = float(np.quantile(other, 0.95)) if len(other) else bottom
-    return min(bottom, (bottom + top) / 2)
-
-
 def load_calibration(path: Path) -> Calibration:
     """What `calibrate` wrote."""
-    return Calibration(**json.loads(path.read_text()))
+    values = json.loads(path.read_text())
+    return Calibration(**values | {"sound_shift": tuple(values["sound_shift"])})
 
 
 def _corpus_even(corpus: Sequence[str] | npt.NDArray[np.str_]) -> Floats:

@@ -26,9 +26,11 @@ from app.bundle.manifest import (
 )
 from app.ort import Array, Runtime
 from models.audio_tokenizer import AudioTokenizer
+from models.config import HeadConfig
 from models.heads import LineRelativeHead
 from models.student import AudioEncoder
 from training.calibrate import Calibration
+from training.calibrate_gate import holds_shifts
 from training.corpora.labels import CATEGORIES
 from training.data.legs import Population
 
@@ -36,7 +38,7 @@ OPSET = 17
 TOKENIZER, ENCODER, ENCODER_INT8 = "tokenizer.onnx", "encoder.onnx", "encoder.int8.onnx"
 HEAD = "heads/default.onnx"
 HEAD_INPUTS = ("embedding", "line_mean", "line_std", "line_n", "leg_mean", "leg_n")
-HEAD_OUTPUTS = ("logits", "arousal", "valence", "speech")
+HEAD_OUTPUTS = ("logits", "arousal", "valence", "speech", "sound")
 DIMENSIONS_SOURCE = (
     "Regressed to a mapping of the categories on the circumplex of Russell (1980), and to the three arousal levels "
     "of BAVED: no clip was rated for valence. Read them as a summary of the posterior, not as a measurement."
@@ -59,7 +61,7 @@ class ExportConfig:
 
 
 class ExportError(RuntimeError):
-    """An exported graph does not do what the module does."""
+    """An exported graph does not do what the module does, or the head is not set as calibration chose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ def build_manifest(parts: Parts, config: ExportConfig, folder: Path, facts: Mapp
                     "calibration": {"kind": "temperature", "temperature": chosen.temperature},
                     "speech_threshold": chosen.speech_threshold,
                     "dimensions": {"source": DIMENSIONS_SOURCE},
+                    "sounds": sounds_of(parts.head.config, chosen.event_threshold),
                 }
             },
             "line_profile": {
@@ -237,6 +240,13 @@ def build_manifest(parts: Parts, config: ExportConfig, folder: Path, facts: Mapp
     )
 
 
+def sounds_of(config: HeadConfig, event_threshold: float) -> dict[str, Any]:
+    """The manifest's `sounds`: every kind that the head tells apart, with its role."""
+    roles = ["speech"] + ["event"] * len(config.events) + ["rejected"] * len(config.rejected)
+    kinds = [{"name": name, "role": role} for name, role in zip(config.sounds, roles, strict=True)]
+    return {"kinds": kinds, "event_threshold": event_threshold}
+
+
 def golden_audio(count: int) -> list[npt.NDArray[np.int16]]:
     """Made, speech-like sounds (nobody's voice): a gliding buzz through two resonances, then hiss; int16 at 8 kHz."""
     clips = []
@@ -254,7 +264,15 @@ def golden_audio(count: int) -> list[npt.NDArray[np.int16]]:
 
 
 def write_bundle(parts: Parts, config: ExportConfig, folder: Path, facts: Mapping[str, Any]) -> Manifest:
-    """Export everything into a fresh folder; the card is added, and the manifest sealed again, by `evaluate`."""
+    """Export everything into a fresh folder; the card is added, and the manifest sealed again, by `evaluate`.
+
+    Raises:
+        ExportError: see `check_graphs`; or the head's sound shifts are not those that calibration chose.
+    """
+    if not holds_shifts(parts.head, parts.calibration.sound_shift):
+        raise ExportError(
+            f"head: expected the sound shifts {parts.calibration.sound_shift}, got {parts.head.sound_shift.tolist()}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     export_graphs(parts, config, folder)

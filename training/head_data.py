@@ -1,4 +1,4 @@
-"""What the head learns from: embeddings of the training clips, what is known of them, and what is not speech."""
+"""What the head learns its categories from: embeddings of the training clips, and what is known of them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from models.audio_tokenizer import AudioTokenizer
 from models.config import HeadConfig
 from models.student import AudioEncoder
 from training.corpora.labels import CATEGORIES, CIRCUMPLEX, Target
-from training.data.cache import AudioCache, Clip, is_kind
+from training.data.cache import AudioCache, Clip
 from training.data.legs import EmbeddingTable, Population, population_of
-from training.data.telephony import TelephonyConfig, simulate
 from training.data.tokens import TokenStore
-from training.data.tones import network_tone
 from training.embed import embed_tokens
 from training.engine import LoopConfig
 from training.finetune import balanced_weights, labelled_numbers
 
 Floats = npt.NDArray[np.float32]
-NOT_SPEECH = ("music", "ambient")
-"""Recorded; made tones come on top."""
-SPEECH_LIKE = ("nonverbal",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +26,8 @@ class HeadStageConfig:
     """Everything that the stage needs to know.
 
     cold_chance, leg_chance: how often a row has no line profile, and has a leg. prior_n: see
-    `app.inference.line_profile`.
+    `app.inference.line_profile`. gate_rows: rows of `training.sounds` in a step, `voice_share` of them speech without
+    a label. tones: network tones made. cuts: short stretches taken of every clip that is not speech.
     """
 
     model: HeadConfig = field(default_factory=HeadConfig)
@@ -43,9 +37,11 @@ class HeadStageConfig:
         )
     )
     rows: int = 256
-    gate_rows: int = 128
+    gate_rows: int = 192
     variants: int = 4
     tones: int = 400
+    cuts: int = 2
+    voice_share: float = 0.35
     prior_n: float = 10.0
     cold_chance: float = 0.4
     leg_chance: float = 0.5
@@ -55,6 +51,8 @@ class HeadStageConfig:
     speech_weight: float = 0.5
     corpus_power: float = 0.5
     embedding_noise: float = 0.1
+    sound_noise: float = 0.3
+    sound_smoothing: float = 0.02
 
 
 def dimension_targets(target: Target | None, clip: Clip) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -73,8 +71,7 @@ class HeadData:
     """Everything the head learns from.
 
     table: embeddings of N clips in V renderings. labels, allowed: [N, C]. dimensions: (arousal, valence) [N, 2], known:
-    which of them [N, 2]. weights: how often a clip is drawn, [N], sums to 1. gate: embeddings of what is not
-    speech, [M, D]. voices: of what is, beyond the table.
+    which of them [N, 2]. weights: how often a clip is drawn, [N], sums to 1.
     """
 
     table: EmbeddingTable
@@ -83,8 +80,6 @@ class HeadData:
     dimensions: Floats
     known: npt.NDArray[np.bool_]
     weights: npt.NDArray[np.float64]
-    gate: Floats
-    voices: Floats
     population: Population
 
 
@@ -110,24 +105,9 @@ def embed_variants(
     return np.stack(stacked)
 
 
-@torch.no_grad()
-def tone_tokens(tokenizer: AudioTokenizer, count: int, seed: int) -> list[npt.NDArray[np.int64]]:
-    """Tokens of made network tones, each through a random line."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for _ in range(count):
-        audio = network_tone(rng, rng.uniform(0.8, 4.0))
-        heard = simulate(audio, slice(None), TelephonyConfig(), rng)
-        heard = heard[: len(heard) // tokenizer.config.hop_samples * tokenizer.config.hop_samples]
-        tokens, _ = tokenizer(torch.from_numpy(heard)[None], tokenizer.initial_state(1))
-        rows.append(tokens[0].numpy())
-    return rows
-
-
 def gather(
     config: HeadStageConfig,
     encoder: AudioEncoder,
-    tokenizer: AudioTokenizer,
     cache: AudioCache,
     store: TokenStore,
 ) -> HeadData:
@@ -141,7 +121,6 @@ def gather(
     table = table_of(embed_variants(encoder, store, numbers, config.variants, "embed"), chosen, wanted)
     dimensions = [dimension_targets(t, c) for t, c in zip(wanted, chosen, strict=True)]
     blank = np.zeros(len(CATEGORIES))
-    gate, voices = _beyond_the_table(config, encoder, tokenizer, cache, store)
     return HeadData(
         table=table,
         labels=np.array([blank if t is None else t.probabilities for t in wanted], np.float32),
@@ -149,8 +128,6 @@ def gather(
         dimensions=np.array([d for d, _ in dimensions]),
         known=np.array([k for _, k in dimensions]),
         weights=_draw_weights(chosen, wanted, config.corpus_power),
-        gate=gate,
-        voices=voices,
         population=population_of(table, config.prior_n),
     )
 
@@ -167,25 +144,3 @@ def _draw_weights(
     if rest.any():
         weights[rest] = 0.1 * weights.sum() / rest.sum()
     return np.asarray(weights / weights.sum())
-
-
-def _beyond_the_table(
-    config: HeadStageConfig,
-    encoder: AudioEncoder,
-    tokenizer: AudioTokenizer,
-    cache: AudioCache,
-    store: TokenStore,
-) -> tuple[Floats, Floats]:
-    """Embeddings of what is not speech, and of speech without labels (laughter and the like are taken for it)."""
-    train = {n: clip for n, clip in enumerate(cache.clips) if clip.split == "train"}
-    gate = [n for n, c in train.items() if is_kind(c, NOT_SPEECH)]
-    voices = [n for n, c in train.items() if is_kind(c, SPEECH_LIKE) and store.length(0, n) > 4]
-    voices += [n for n, c in train.items() if c.kind is None and c.emotion is None]
-    width = encoder.config.embedding_dim
-    tones = embed_tokens(encoder, tone_tokens(tokenizer, config.tones, config.loop.seed), "embed tones")
-    recorded = heard = tones[:0]
-    if gate:
-        recorded = embed_variants(encoder, store, gate, config.variants, "embed noise").reshape(-1, width)
-    if voices:
-        heard = embed_variants(encoder, store, voices, 2, "embed voices").reshape(-1, width)
-    return np.concatenate([tones, recorded]), heard

@@ -24,16 +24,17 @@ from training.data.cache import AudioCache
 from training.data.legs import LegKind, LegSimulator, LineSimulator, Population
 from training.data.tokens import TokenStore
 from training.engine import train
-from training.finetune import smooth
 from training.head_data import Floats, HeadData, HeadStageConfig, gather
+from training.line_classifier import smooth
 from training.objectives import masked_cross_entropy
+from training.sounds import SoundData, gather_sounds
 
 
 class HeadBatches(Dataset[dict[str, Tensor]]):
-    """Step number → rows in random states of line and leg."""
+    """Step number → rows in random states of line and leg, and sounds of every kind."""
 
-    def __init__(self, data: HeadData, config: HeadStageConfig) -> None:
-        self._data, self._config = data, config
+    def __init__(self, data: HeadData, sounds: SoundData, config: HeadStageConfig) -> None:
+        self._data, self._sounds, self._config = data, sounds, config
         self._legs = LegSimulator(data.table)
         rng = np.random.default_rng(config.loop.seed)
         lines = LineSimulator(data.table, data.population)
@@ -57,12 +58,7 @@ class HeadBatches(Dataset[dict[str, Tensor]]):
         states = [self._state(int(clip), rng) for clip in chosen]
         spread = np.sqrt(data.population.var)
         noise = rng.standard_normal(embedding.shape).astype(np.float32) * spread * config.embedding_noise
-        music = data.gate[rng.integers(len(data.gate), size=config.gate_rows)]
-        voices = (
-            data.voices[rng.integers(len(data.voices), size=config.gate_rows // 2)]
-            if len(data.voices)
-            else music[:0]
-        )
+        heard = self._sounds.draw(config.gate_rows, rng)
         return {
             "embedding": torch.from_numpy(embedding + noise),
             **{
@@ -73,8 +69,8 @@ class HeadBatches(Dataset[dict[str, Tensor]]):
             "allowed": torch.from_numpy(data.allowed[chosen]),
             "dimensions": torch.from_numpy(data.dimensions[chosen]),
             "known": torch.from_numpy(data.known[chosen]),
-            "music": torch.from_numpy(music),
-            "voices": torch.from_numpy(voices),
+            "sound": torch.from_numpy(self._sounds.vectors[heard]),
+            "kind": torch.from_numpy(self._sounds.kind[heard]),
         }
 
     def _state(self, clip: int, rng: np.random.Generator) -> dict[str, Any]:
@@ -96,7 +92,7 @@ class HeadBatches(Dataset[dict[str, Tensor]]):
 class HeadTask:
     """Loss of the head stage."""
 
-    def __init__(self, config: HeadStageConfig, data: HeadData) -> None:
+    def __init__(self, config: HeadStageConfig, data: HeadData, sounds: SoundData) -> None:
         self.config = config
         torch.manual_seed(config.loop.seed)
         self.module: LineRelativeHead = LineRelativeHead(
@@ -104,10 +100,10 @@ class HeadTask:
         )
         self.module.population_mean.copy_(torch.from_numpy(data.population.mean))
         self.module.population_std.copy_(torch.from_numpy(np.sqrt(data.population.var)))
-        self.batches = HeadBatches(data, config)
+        self.batches = HeadBatches(data, sounds, config)
 
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Categories + dimensions + the speech gate."""
+        """Categories + dimensions + kinds of sound."""
         config = self.config
         state = [batch[key] for key in ("line_mean", "line_std", "line_n", "leg_mean", "leg_n")]
         output = self.module.outputs(batch["embedding"], *state)
@@ -116,14 +112,18 @@ class HeadTask:
         labels = masked_cross_entropy(output.logits[rows], wanted, batch["allowed"][rows]).mean()
         guess = torch.stack([output.arousal, output.valence], dim=1)
         dimensions = (guess - batch["dimensions"]).square()[batch["known"]].mean()
-        other = torch.cat([batch["music"], batch["voices"]])
-        filler = [value[:1].expand(len(other), *value.shape[1:]) for value in state]
-        gate = torch.cat([output.speech, self.module.outputs(other, *filler).speech])
-        truth = torch.ones_like(gate)
-        truth[len(output.speech) : len(output.speech) + len(batch["music"])] = 0.0
-        speech = nn.functional.binary_cross_entropy_with_logits(gate, truth)
-        loss = labels + config.dimension_weight * dimensions + config.speech_weight * speech
-        return loss, {"labels": labels.detach(), "dimensions": dimensions.detach(), "speech": speech.detach()}
+        sound = self._sound_loss(batch)
+        loss = labels + config.dimension_weight * dimensions + config.speech_weight * sound
+        return loss, {"labels": labels.detach(), "dimensions": dimensions.detach(), "sound": sound.detach()}
+
+    def _sound_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Cross-entropy of the kinds of sound: the rows are speech, the drawn sounds what they are."""
+        heard = torch.cat([batch["embedding"], batch["sound"]])
+        blur = self.config.sound_noise * self.module.population_std * torch.randn_like(heard)
+        truth = torch.cat([batch["kind"].new_zeros(len(batch["embedding"])), batch["kind"]])
+        return nn.functional.cross_entropy(
+            self.module.hear(heard + blur), truth, label_smoothing=self.config.sound_smoothing
+        )
 
 
 def train_head(
@@ -136,9 +136,11 @@ def train_head(
 ) -> None:
     """Run the stage: `model.safetensors`, `population.safetensors`, `config.json`, `log.jsonl` in `folder`."""
     save_config(config, folder / "config.json")
-    data = gather(config, encoder, tokenizer, AudioCache(prepared), TokenStore(tokens))
+    cache, store = AudioCache(prepared), TokenStore(tokens)
+    data = gather(config, encoder, cache, store)
+    sounds = gather_sounds(config, encoder, tokenizer, cache, store)
     save_file({"mean": data.population.mean, "var": data.population.var}, folder / "population.safetensors")
-    train(HeadTask(config, data), config.loop, folder, "head")
+    train(HeadTask(config, data, sounds), config.loop, folder, "head")
 
 
 def load_population(folder: Path, prior_n: float) -> Population:

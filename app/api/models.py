@@ -23,6 +23,7 @@ async def list_models(services: ServicesDep) -> dict[str, Any]:
         "version": engine.model.version,
         "head": engine.model.head,
         "categories": list(engine.categories),
+        "events": list(engine.events),
         "variant": engine.variant,
         "provider": engine.provider,
     }

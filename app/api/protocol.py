@@ -71,6 +71,8 @@ class UtteranceBody(Body):
     end_s: float
     scores: dict[str, float] | None
     emotion: str | None
+    event: str | None
+    event_score: float | None
     abstained: bool
     reason: AbstainReason | None
     detail: str | None
@@ -108,6 +110,7 @@ class TimelinePoint(Body):
     start_s: float
     end_s: float
     emotion: str | None
+    event: str | None
     reason: AbstainReason | None
     arousal: float | None
     valence: float | None
@@ -137,12 +140,13 @@ class ScoreBody(Body):
 
 
 class ServedModelBody(Body):
-    """A bundle in service."""
+    """A bundle in service. `events`: what it may name in a record's `event`."""
 
     bundle: str
     version: str
     head: str
     categories: list[str]
+    events: list[str]
     variant: str
     provider: str
 
@@ -207,6 +211,7 @@ def timeline_point(record: UtteranceRecord) -> Mapping[str, Any]:
         "start_s": record.start_s,
         "end_s": record.end_s,
         "emotion": record.emotion,
+        "event": record.event,
         "reason": None if record.reason is None else record.reason.value,
         "arousal": record.arousal,
         "valence": record.valence,

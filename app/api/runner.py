@@ -173,8 +173,9 @@ class CallRunner:
         record = replace(record, latency_ms=round(latency_s * 1000, 1))
         await self._stored("append", self._services.store.append(record))
         self._info = replace(self._info, utterances=self._info.utterances + 1)
-        outcome = "scored" if record.reason is None else record.reason.value
-        self._services.metrics.utterances.labels(record.emotion or "", outcome).inc()
+        self._services.metrics.count_utterance(
+            emotion=record.emotion, reason=record.reason, event=record.event
+        )
         self._services.metrics.utterance_latency.observe(latency_s)
         return record
 

@@ -124,8 +124,7 @@ async def score(
                 500, "scoring_failed", "The recording could not be scored", str(error)
             ) from error
     for record in records:
-        outcome = "scored" if record.reason is None else record.reason.value
-        services.metrics.utterances.labels(record.emotion or "", outcome).inc()
+        services.metrics.count_utterance(emotion=record.emotion, reason=record.reason, event=record.event)
     return {"items": [record_body(record) for record in records], **rest}
 
 

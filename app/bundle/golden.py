@@ -14,6 +14,7 @@ from app.bundle.manifest import (
     DEFAULT_HEAD,
     BundleError,
     GoldenPair,
+    HeadSpec,
     Manifest,
     TokenizerSpec,
     sha256_hex,
@@ -81,6 +82,12 @@ def head_feeds(
     }
 
 
+def head_outputs(spec: HeadSpec) -> tuple[str, ...]:
+    """Names of a head graph's outputs that the service reads."""
+    names = ("logits", "arousal", "valence", "speech")
+    return names if spec.sounds is None else (*names, "sound")
+
+
 def cold_line(manifest: Manifest) -> tuple[FloatArray, FloatArray, float]:
     """What a head sees of a line that has heard nothing: the population."""
     spec = manifest.line_profile
@@ -138,12 +145,15 @@ def _run_tokens(manifest: Manifest, graphs: GoldenGraphs, tokens: TokenArray) ->
     _check_shape(embedding, (manifest.encoder.embedding_dim,), "embedding")
     _check_shape(salience, (tokens.shape[1],), "salience")
     leg = (np.zeros_like(embedding), 0.0)
-    names = ("logits", "arousal", "valence", "speech")
+    spec = manifest.heads[DEFAULT_HEAD]
+    names = head_outputs(spec)
     outputs = graphs.head.run(head_feeds(embedding, cold_line(manifest), leg), names)
     values = {"embedding": embedding} | {key: value[0] for key, value in zip(names, outputs, strict=True)}
-    _check_shape(values["logits"], (len(manifest.heads[DEFAULT_HEAD].categories),), "logits")
-    for scalar in names[1:]:
+    _check_shape(values["logits"], (len(spec.categories),), "logits")
+    for scalar in ("arousal", "valence", "speech"):
         _check_shape(values[scalar], (), scalar)
+    if spec.sounds is not None:
+        _check_shape(values["sound"], (len(spec.sounds.kinds),), "sound")
     return values
 
 
@@ -193,6 +203,8 @@ def _check_tokens(
 
 
 def _check_close(got: FloatArray, expected: object, tolerance: float, where: str) -> None:
+    if expected is None:
+        raise BundleError(f"{where}: expected numbers, got none in the pair")
     wanted = np.asarray(expected, dtype=np.float64)
     if wanted.shape != got.shape:
         raise BundleError(f"{where}: expected shape {wanted.shape}, got {got.shape}")

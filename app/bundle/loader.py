@@ -166,8 +166,9 @@ def _check_head(spec: HeadSpec, session: OrtSession, dim: int) -> None:
     inputs = dict.fromkeys(("embedding", "line_mean", "line_std", "leg_mean"), vector)
     outputs = dict.fromkeys(("arousal", "valence", "speech"), scalar)
     logits: Tensors = {"logits": ("float32", ("B", len(spec.categories)))}
+    sound: Tensors = {} if spec.sounds is None else {"sound": ("float32", ("B", len(spec.sounds.kinds)))}
     counts = dict.fromkeys(("line_n", "leg_n"), scalar)
-    _check_tensors(spec.file, session, inputs | counts, outputs | logits)
+    _check_tensors(spec.file, session, inputs | counts, outputs | logits | sound)
 
 
 def _check_tensors(

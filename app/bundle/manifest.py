@@ -98,10 +98,40 @@ class DimensionsSpec(_Strict):
     source: Annotated[str, Field(min_length=1)]
 
 
+class SoundSpec(_Strict):
+    """One kind of sound. role: `speech`; `event`, uttered without words, which is named; `rejected`, never scored."""
+
+    name: Name
+    role: Literal["speech", "event", "rejected"]
+
+
+class SoundsSpec(_Strict):
+    """Kinds in the order of the head's sound output; event_threshold: least posterior of an event that is named."""
+
+    kinds: Annotated[list[SoundSpec], Field(min_length=2)]
+    event_threshold: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [kind.name for kind in self.kinds]
+        if len(set(names)) != len(names):
+            raise ValueError(f"expected distinct kinds of sound, got {names}")
+        if len(self.of("speech")) != 1 or not self.of("rejected"):
+            raise ValueError(
+                "expected exactly one kind of sound that is speech, and one or more that are rejected"
+            )
+        return self
+
+    def of(self, role: Literal["speech", "event", "rejected"]) -> tuple[str, ...]:
+        """Names of the kinds of a role, in order."""
+        return tuple(kind.name for kind in self.kinds if kind.role == role)
+
+
 class HeadSpec(_Strict):
     """A head: categories in the order of its logits.
 
-    speech_threshold: an utterance whose speech logit lies below it is not speech.
+    speech_threshold: an utterance whose speech logit lies below it is not speech. sounds: what kinds of sound it tells
+    apart; None for a head without that output.
     """
 
     file: RelativePath
@@ -109,6 +139,7 @@ class HeadSpec(_Strict):
     calibration: CalibrationSpec
     speech_threshold: float
     dimensions: DimensionsSpec
+    sounds: SoundsSpec | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -136,7 +167,7 @@ class AbstainSpec(_Strict):
 class Manifest(_Strict):
     """A bundle's manifest. files: sha256 of every file of the folder but the manifest, by relative path.
 
-    golden_tolerance: largest absolute difference allowed on embedding, logits, arousal, valence and speech.
+    golden_tolerance: largest absolute difference allowed on embedding, logits, arousal, valence, speech and sound.
     manifest_sha256: the seal, put in by `write_manifest`: a hash of the manifest's own bytes.
     """
 
@@ -187,7 +218,7 @@ class GoldenPair(_Strict):
 
     samples_i16_b64: base64 of int16 little-endian audio at 8 kHz. variant: the encoder that made the outputs.
     tokens: [K][T] for the whole clip, in blocks; tokens_sha256: of those as int64 little-endian, C order.
-    The rest are the outputs of the default head.
+    The rest are the outputs of the default head; sound only where its spec has `sounds`.
     """
 
     variant: Variant
@@ -199,6 +230,7 @@ class GoldenPair(_Strict):
     arousal: float
     valence: float
     speech: float
+    sound: list[float] | None = None
 
 
 _GOLDEN_PAIRS = TypeAdapter(list[GoldenPair])

@@ -25,7 +25,8 @@ def utterance_line(record: Mapping[str, Any]) -> str:
         f"{category} {_percent(score).strip()}" for category, score in ranked[:2] if score >= _WORTH_SHOWING
     )
     plane = f"arousal {record['arousal']:+.2f}  valence {record['valence']:+.2f}"
-    return f"{head}{verdict}{plane}  ({others})" if others else f"{head}{verdict}{plane}"
+    heard = f"  [{record['event']}]" if record.get("event") else ""
+    return f"{head}{verdict}{plane}{heard}" + (f"  ({others})" if others else "")
 
 
 def message_line(message: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from app.inference.encoder import Encoder
 from app.inference.errors import InferenceError, require_finite
 from app.inference.head import Head, HeadOutput
 from app.inference.line_profile import LegContext, LineProfile
+from app.inference.sounds import SoundNames
 
 SCORE_DIGITS = 4
 SALIENCE_DIGITS = 6
@@ -68,6 +69,9 @@ class Scorer:
             raise ValueError(f"expected one of the heads {sorted(bundle.heads)}, got {head!r}")
         self.model = ModelRef(manifest.name, manifest.version, head)
         self.categories = tuple(manifest.heads[head].categories)
+        sounds = manifest.heads[head].sounds
+        self.events = () if sounds is None else sounds.of("event")
+        self._sounds = None if sounds is None else SoundNames(sounds)
         self.embedding_dim = manifest.encoder.embedding_dim
         self._min_tokens = manifest.encoder.min_tokens
         line = manifest.line_profile
@@ -89,8 +93,8 @@ class Scorer:
         The first of these that holds is the reason of an abstention: policy, too_short (known already, or
         fewer than min_tokens), not_speech, too_noisy (known already), uncertain. An utterance without one
         gives its embedding float32 [D], for the caller to update line profile and leg context with; an
-        abstention gives None, and neither may learn from it. `expected_cost` is that of deciding for the
-        top category, and is given wherever scores are.
+        abstention, or a named event, gives None, and neither may learn from it. `expected_cost` is that of
+        deciding for the top category, and is given wherever scores are; so is the event.
 
         Raises:
             InferenceError: where a graph fails, a number is not finite or the profile has another width;
@@ -101,15 +105,12 @@ class Scorer:
             return self._withheld(utterance, line_profile, verdict), None
         embedding, salience = self._batcher.encode(utterance.tokens)
         output = self._score_head(embedding, line_profile, leg_context)
-        threshold = self._head.spec.speech_threshold
-        if output.speech < threshold:
-            verdict = (
-                AbstainReason.NOT_SPEECH,
-                f"speech logit {output.speech:.2f}, {threshold:.2f} is needed",
-            )
+        if output.speech < self._head.spec.speech_threshold:
+            verdict = AbstainReason.NOT_SPEECH, self._why_not_speech(output)
             return self._withheld(utterance, line_profile, verdict), None
         record = self._published(utterance, line_profile, output, salience if want_salience else None)
-        return record, None if record.abstained else embedding
+        # Neither is learned from: a line's laughter is no measure of how its callers speak.
+        return record, None if record.abstained or record.event is not None else embedding
 
     def _without_listening(self, utterance: Utterance) -> Verdict:
         """Abstentions that need no graph."""
@@ -120,6 +121,18 @@ class Scorer:
         if got < needed:
             return AbstainReason.TOO_SHORT, f"{got} tokens, {needed} are needed"
         return None, None
+
+    def _why_not_speech(self, output: HeadOutput) -> str:
+        numbers = f"speech logit {output.speech:.2f}, {self._head.spec.speech_threshold:.2f} is needed"
+        if self._sounds is None or output.sound is None:
+            return numbers
+        return f"{self._sounds.rejected(output.sound)}: {numbers}"
+
+    def _named_event(self, output: HeadOutput) -> tuple[str | None, float | None]:
+        found = None
+        if self._sounds is not None and output.sound is not None:
+            found = self._sounds.event(output.sound)
+        return (None, None) if found is None else (found[0], _rounded(found[1]))
 
     def _score_head(
         self, embedding: FloatArray, line_profile: LineProfile, leg_context: LegContext
@@ -148,6 +161,7 @@ class Scorer:
         cost = self._cost.expected_cost(probabilities.tolist(), self.categories, self.categories[top])
         require_finite(cost, "expected cost")
         pairs = zip(self.categories, probabilities, strict=True)
+        event, event_score = self._named_event(output)
         return replace(
             self._withheld(utterance, line_profile, (reason, detail)),
             scores={category: _rounded(value) for category, value in pairs},
@@ -158,6 +172,8 @@ class Scorer:
             valence=_rounded(output.valence),
             expected_cost=_rounded(cost),
             salience=None if salience is None else tuple(round(float(v), SALIENCE_DIGITS) for v in salience),
+            event=event,
+            event_score=event_score,
         )
 
     def _withheld(self, utterance: Utterance, line_profile: LineProfile, verdict: Verdict) -> UtteranceRecord:

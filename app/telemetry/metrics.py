@@ -57,6 +57,12 @@ class Metrics:
             ["emotion", "outcome"],
             registry=registry,
         )
+        self.events = Counter(
+            "kowairo_events",
+            "Utterances in which something without words is named, by what (the bundle's list: laughter, cough ...).",
+            ["event"],
+            registry=registry,
+        )
         self.utterance_latency = Histogram(
             "kowairo_utterance_latency_seconds",
             "From the arrival of the packet that ended an utterance to its record.",
@@ -93,6 +99,12 @@ class Metrics:
             buckets=_HTTP_BUCKETS,
             registry=registry,
         )
+
+    def count_utterance(self, *, emotion: str | None, reason: str | None, event: str | None) -> None:
+        """Counts one record: what it names, or why it names nothing."""
+        self.utterances.labels(emotion or "", reason or "scored").inc()
+        if event is not None:
+            self.events.labels(event).inc()
 
     def describe_bundle(self, *, name: str, version: str, variant: str, provider: str) -> None:
         """Publishes which bundle is in service, and on what it runs."""

@@ -105,12 +105,18 @@ function name(record, interim) {
     box.append(element("span", "", record.reason === "policy" ? "Not scored " : "No emotion named "));
     if (record.reason !== "policy") box.append(element("span", "reason", REASONS[record.reason] || record.reason));
     if (record.detail) box.append(element("small", "", record.detail));
+    if (record.event) box.append(heardEvent(record));
     return box;
   }
   box.append(record.emotion);
   const cost = record.expected_cost === null ? "" : ` · expected cost ${record.expected_cost.toFixed(2)}`;
   box.append(element("small", "", interim ? "so far" : `confidence ${percent(record.confidence)}${cost}`));
+  if (record.event) box.append(heardEvent(record));
   return box;
+}
+
+function heardEvent(record) {
+  return element("small", "event", `${record.event.replaceAll("_", " ")} heard, ${percent(record.event_score)}`);
 }
 
 function bars(scores) {

@@ -21,6 +21,8 @@ def record_body(record: UtteranceRecord) -> dict[str, object]:
         "end_s": record.end_s,
         "scores": None if record.scores is None else dict(record.scores),
         "emotion": record.emotion,
+        "event": record.event,
+        "event_score": record.event_score,
         "abstained": record.abstained,
         "reason": None if record.reason is None else record.reason.value,
         "detail": record.detail,

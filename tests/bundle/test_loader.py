@@ -25,7 +25,7 @@ from app.bundle.manifest import (
 )
 from app.ort import Provider, Runtime
 from tests.bundle.spoil import change_golden, read_document, reseal, write_document
-from tests.support.tiny_bundle import write_tiny_bundle
+from tests.support.tiny_bundle import SOUNDS, write_tiny_bundle
 
 FILES = [
     "MODEL_CARD.md",
@@ -314,3 +314,41 @@ def _drop_fp32_pairs(folder: Path) -> None:
     pairs = parse_golden((folder / GOLDEN_FILE).read_bytes())
     for_both = [pair.model_copy(update={"variant": name}) for pair in pairs for name in ("fp32", "int8")]
     write_golden(folder, for_both)
+
+
+@pytest.fixture(scope="module")
+def sounding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid bundle whose head tells kinds of sound apart; not to be written to."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("sounds") / "valid", sounds=True)
+
+
+def test_a_bundle_with_sounds_opens(sounding: Path) -> None:
+    """Its golden pairs hold the sound logits, and its roles are read."""
+    sounds = load_bundle(sounding, Runtime("cpu")).manifest.heads["default"].sounds
+    assert sounds is not None
+    assert (sounds.of("speech"), sounds.of("event")) == (("speech",), ("laughter", "cough"))
+    assert sounds.of("rejected") == ("music", "noise")
+    assert all(pair.sound is not None for pair in parse_golden((sounding / "golden.json").read_bytes()))
+
+
+def test_a_list_of_other_sounds_than_the_graph_has_is_refused(sounding: Path, tmp_path: Path) -> None:
+    """One kind fewer in the manifest, and a manifest with sounds for a graph without."""
+    copy = Path(shutil.copytree(sounding, tmp_path / "copy"))
+    reseal(copy, lambda document: document["heads"]["default"]["sounds"]["kinds"].pop())
+    with pytest.raises(BundleError, match=r"output sound: expected float32 \[B, 4\], got float32 \[B, 5\]"):
+        load_bundle(copy, Runtime("cpu"))
+
+
+def test_a_manifest_with_sounds_needs_a_graph_with_them(bundle_copy: Path) -> None:
+    """A head whose graph has no such output is refused, naming it."""
+    reseal(bundle_copy, lambda document: document["heads"]["default"].update(sounds=SOUNDS))
+    with pytest.raises(BundleError, match="expected an output sound"):
+        load_bundle(bundle_copy, Runtime("cpu"))
+
+
+def test_golden_pairs_without_sounds_are_refused(sounding: Path, tmp_path: Path) -> None:
+    """A head with sounds is proved with them."""
+    copy = Path(shutil.copytree(sounding, tmp_path / "copy"))
+    change_golden(copy, sound=None)
+    with pytest.raises(BundleError, match=r"golden pair \d \(int8\): sound: expected numbers, got none"):
+        load_bundle(copy, Runtime("cpu"))

@@ -13,6 +13,7 @@ from app.bundle.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
     BundleError,
+    SoundsSpec,
     check_relative_path,
     hash_files,
     parse_golden,
@@ -21,6 +22,7 @@ from app.bundle.manifest import (
     write_manifest,
 )
 from tests.bundle.spoil import Document, read_document, reseal, write_document
+from tests.support.tiny_bundle import SOUNDS
 
 
 def _parse(folder: Path, document: object) -> None:
@@ -207,3 +209,19 @@ def test_golden_of_another_shape_is_refused(valid_bundle: Path) -> None:
     data = (valid_bundle / GOLDEN_FILE).read_bytes().replace(b'"variant":"fp32"', b'"variant":"fp64"', 1)
     with pytest.raises(BundleError, match=r"golden\.json: 0\.variant"):
         parse_golden(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kinds": [SOUNDS["kinds"][0], SOUNDS["kinds"][1]]}, "one or more that are rejected"),
+        ({"kinds": SOUNDS["kinds"][1:]}, "exactly one kind of sound that is speech"),
+        ({"kinds": [*SOUNDS["kinds"], SOUNDS["kinds"][0]]}, "distinct kinds of sound"),
+        ({"event_threshold": 0.0}, "greater than 0"),
+        ({"event_threshold": 1.5}, "less than or equal to 1"),
+    ],
+)
+def test_sounds_that_make_no_sense_are_refused(change: dict[str, object], message: str) -> None:
+    """One kind is speech, something is rejected, names are distinct, the threshold is a posterior."""
+    with pytest.raises(ValueError, match=message):
+        SoundsSpec.model_validate(SOUNDS | change)

@@ -32,6 +32,14 @@ def test_an_abstention_says_why_and_what_it_leans_to() -> None:
     assert line.endswith("(anger 70 %, neutral 30 %)")
 
 
+def test_an_event_stands_beside_the_scores() -> None:
+    """Laughter and the like in brackets, whether or not an emotion is named."""
+    scored = utterance_line(body() | {"event": "laughter", "event_score": 0.9})
+    assert scored.endswith("valence -0.50  [laughter]  (neutral 30 %)")
+    unsure = utterance_line(body(AbstainReason.UNCERTAIN) | {"event": "cough", "event_score": 0.9})
+    assert "[cough]" in unsure
+
+
 def test_withheld_scores_leave_only_the_reason() -> None:
     """Policy and the like show no figure at all."""
     line = utterance_line(body(AbstainReason.POLICY, "agents are not scored"))

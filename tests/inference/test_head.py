@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from app.bundle.loader import LoadedBundle
+from app.bundle.manifest import HeadSpec, SoundsSpec
 from app.inference.errors import InferenceError
 from app.inference.head import Head
 from app.inference.line_profile import LegContext
 from app.ort import Array
 from tests.inference.fakes import FakeSession
+from tests.support.tiny_bundle import SOUNDS
 
 EMBEDDING = np.arange(16, dtype=np.float32)
 LINE = (np.ones(16, dtype=np.float32), np.full(16, 2.0, dtype=np.float32), 7)
@@ -57,6 +59,24 @@ def test_numbers_that_are_not_finite_are_refused(bundle: LoadedBundle, name: str
     session = FakeSession(lambda feeds: _outputs(feeds) | {name: _outputs(feeds)[name] * bad})
     with pytest.raises(InferenceError, match=f"{name}: expected finite"):
         Head(session, bundle.manifest.heads["default"]).score(EMBEDDING, LINE, LegContext.empty(16))
+
+
+def test_sounds_are_read_where_the_manifest_has_them(bundle: LoadedBundle) -> None:
+    """A head with kinds of sound gives their logits, finite; one without is not asked."""
+    spec = bundle.manifest.heads["default"]
+    heard = spec.model_copy(update={"sounds": SoundsSpec.model_validate(SOUNDS)})
+    sound = np.arange(5, dtype=np.float32)[np.newaxis]
+
+    def score(spec: HeadSpec, sound: Array) -> Array | None:
+        session = FakeSession(lambda feeds: _outputs(feeds) | {"sound": sound})
+        return Head(session, spec).score(EMBEDDING, LINE, LegContext.empty(16)).sound
+
+    assert score(spec, sound) is None
+    found = score(heard, sound)
+    assert found is not None
+    assert found.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InferenceError, match="sound: expected finite"):
+        score(heard, sound * np.nan)
 
 
 def test_a_failed_run_is_told(bundle: LoadedBundle) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from app.bundle.loader import LoadedBundle
+from app.bundle.manifest import SoundsSpec
 from app.domain import (
     AbstainReason,
     AudioQuality,
@@ -30,7 +31,7 @@ from app.inference.tokenizer import Tokenizer
 from app.ort import Array
 from app.policy import CostMatrix
 from tests.inference.fakes import FakeSession
-from tests.support.tiny_bundle import speech_like
+from tests.support.tiny_bundle import SOUNDS, speech_like
 
 QUALITY = AudioQuality(snr_db=20.0, clipped=0.0, packet_loss=0.0)
 LINE = LineProfile.empty(16, "trunk-1")
@@ -171,6 +172,50 @@ def test_not_speech_withholds_scores(bundle: LoadedBundle, tokens: TokenArray) -
     record, embedding = _score(silent, _utterance(tokens))
     assert (record.reason, record.scores, embedding) == (AbstainReason.NOT_SPEECH, None, None)
     assert record.detail == "speech logit -0.50, 0.00 is needed"
+
+
+def _with_sounds(bundle: LoadedBundle, sound: Sequence[float], **update: Any) -> LoadedBundle:
+    """The bundle with a head that tells speech, laughter, cough, music and noise apart, with these logits."""
+    spec = bundle.manifest.heads["default"].model_copy(update={"sounds": SoundsSpec.model_validate(SOUNDS)})
+    manifest = bundle.manifest.model_copy(update={"heads": {"default": spec}})
+    return replace(_with_head(bundle, sound=np.array([sound], dtype=np.float32), **update), manifest=manifest)
+
+
+def test_what_was_not_speech_is_told(bundle: LoadedBundle, tokens: TokenArray) -> None:
+    """The detail begins with the likeliest rejected kind; no event is named."""
+    heard = _with_sounds(bundle, [0, 9, 0, 3, 1], speech=np.array([-2.0], dtype=np.float32))
+    record, _ = _score(heard, _utterance(tokens))
+    assert record.reason is AbstainReason.NOT_SPEECH
+    assert record.detail == "music: speech logit -2.00, 0.00 is needed"
+    assert (record.event, record.event_score) == (None, None)
+
+
+def test_an_event_is_named_beside_the_emotion(bundle: LoadedBundle, tokens: TokenArray) -> None:
+    """Laughter keeps its emotion, but neither line nor leg learns from it."""
+    record, embedding = _score(_with_sounds(bundle, [0, 2, 0, 0, 0]), _utterance(tokens))
+    assert (record.emotion, record.event, embedding) == ("angry", "laughter", None)
+    assert record.event_score == round(float(np.exp(2) / (np.exp(2) + 4)), 4)
+
+
+def test_speech_names_no_event(bundle: LoadedBundle, tokens: TokenArray) -> None:
+    """Below the threshold nothing is named and the profile learns."""
+    record, embedding = _score(_with_sounds(bundle, [2, 0, 0, 0, 0]), _utterance(tokens))
+    assert (record.emotion, record.event, record.event_score) == ("angry", None, None)
+    assert embedding is not None
+
+
+def test_an_uncertain_utterance_may_hold_an_event(bundle: LoadedBundle, tokens: TokenArray) -> None:
+    """An event is given wherever scores are."""
+    heard = _with_thresholds(_with_sounds(bundle, [0, 0, 4, 0, 0]), 0.9)
+    record, _ = _score(heard, _utterance(tokens))
+    assert (record.reason, record.event) == (AbstainReason.UNCERTAIN, "cough")
+    assert _score(heard, _utterance(None))[0].event is None
+
+
+def test_a_scorer_knows_its_events(bundle: LoadedBundle) -> None:
+    """Those of the bundle's list; none where it has no list."""
+    assert Scorer(_with_sounds(bundle, [0] * 5)).events == ("laughter", "cough")
+    assert Scorer(bundle).events == ()
 
 
 def test_exactly_the_threshold_is_speech(bundle: LoadedBundle, tokens: TokenArray) -> None:

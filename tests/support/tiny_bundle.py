@@ -27,6 +27,16 @@ from app.bundle.manifest import (
 from app.ort import OrtSession, Runtime
 
 CATEGORIES = ("angry", "happy", "neutral", "sad")
+SOUNDS: dict[str, Any] = {
+    "kinds": [
+        {"name": "speech", "role": "speech"},
+        {"name": "laughter", "role": "event"},
+        {"name": "cough", "role": "event"},
+        {"name": "music", "role": "rejected"},
+        {"name": "noise", "role": "rejected"},
+    ],
+    "event_threshold": 0.5,
+}
 HOP_SAMPLES = 320
 BLOCK_SAMPLES = 2560
 BANDS = 8
@@ -75,10 +85,12 @@ def write_tiny_bundle(
     seed: int = 0,
     speech_threshold: float = 0.0,
     min_confidence: float = 0.0,
+    sounds: bool = False,
 ) -> Path:
     """Writes the bundle into the folder `path` (made if absent) and returns it.
 
-    Same arguments, same bytes. It finds nothing `not_speech` or `uncertain` unless a threshold is raised.
+    Same arguments, same bytes. It finds nothing `not_speech` or `uncertain` unless a threshold is raised, and names
+    events only with `sounds`.
     """
     rng = np.random.default_rng(seed)
     (path / "heads").mkdir(parents=True, exist_ok=True)
@@ -86,8 +98,9 @@ def write_tiny_bundle(
         "tokenizer.onnx": _tokenizer(rng),
         "encoder.onnx": b"",
         "encoder.int8.onnx": b"",
-        "heads/default.onnx": _head(rng, len(categories)),
+        "heads/default.onnx": b"",
     }
+    graphs["heads/default.onnx"] = _head(rng, len(categories), sounds=sounds)
     weights = _EncoderWeights(rng)
     graphs["encoder.onnx"] = _encoder(weights, int8=False)
     graphs["encoder.int8.onnx"] = _encoder(weights, int8=True)
@@ -96,9 +109,10 @@ def write_tiny_bundle(
     (path / "MODEL_CARD.md").write_text("# tiny\n\nRandom weights: for tests only.\n", encoding="utf-8")
     sessions = {name: Runtime("cpu").session(data) for name, data in graphs.items()}
     # The manifest must exist to make golden pairs, and must hash them: a draft first, with a stand-in hash.
-    draft = _manifest(categories, hash_files(path) | {GOLDEN_FILE: sha256_hex(b"")}, {})
+    thresholds: dict[str, Any] = {"speech_threshold": speech_threshold, "min_confidence": min_confidence}
+    thresholds |= {"sounds": SOUNDS} if sounds else {}
+    draft = _manifest(categories, hash_files(path) | {GOLDEN_FILE: sha256_hex(b"")}, thresholds)
     population = _population(draft, sessions)
-    thresholds = {"speech_threshold": speech_threshold, "min_confidence": min_confidence}
     draft = _manifest(categories, dict(draft.files), population | thresholds)
     write_golden(path, [pair for name in ("fp32", "int8") for pair in _pairs(draft, sessions, name, rng)])
     write_manifest(path, draft.model_copy(update={"files": hash_files(path)}))
@@ -205,7 +219,7 @@ def _dense_int8(g: _Graph, x: str, weights: npt.NDArray[np.float64]) -> str:
     return g.add("Mul", product, g.add("Mul", "q_scale", g.const(scale)))
 
 
-def _head(rng: np.random.Generator, num_categories: int) -> bytes:
+def _head(rng: np.random.Generator, num_categories: int, *, sounds: bool) -> bytes:
     """The embedding against its line and its leg, the leg and the line weighted by their counts."""
     g = _Graph()
     z = g.add("Div", g.add("Sub", "embedding", "line_mean"), "line_std")
@@ -222,9 +236,16 @@ def _head(rng: np.random.Generator, num_categories: int) -> bytes:
     g.add("Squeeze", logit, g.const([1], np.int64), name="speech")
     vectors = dict.fromkeys(("embedding", "line_mean", "line_std"), (_FLOAT, ["B", EMBEDDING_DIM]))
     scalar = (_FLOAT, ["B"])
+    heard = {}
+    if sounds:
+        kinds = len(SOUNDS["kinds"])
+        weights = np.random.default_rng(kinds).normal(0.0, 0.5, (EMBEDDING_DIM, kinds))
+        g.add("MatMul", "embedding", g.const(weights), name="sound")
+        heard = {"sound": (_FLOAT, ["B", kinds])}
     return g.model(
         {**vectors, "line_n": scalar, "leg_mean": (_FLOAT, ["B", EMBEDDING_DIM]), "leg_n": scalar},
-        {"logits": (_FLOAT, ["B", num_categories]), "arousal": scalar, "valence": scalar, "speech": scalar},
+        {"logits": (_FLOAT, ["B", num_categories]), "arousal": scalar, "valence": scalar, "speech": scalar}
+        | heard,
     )
 
 
@@ -283,6 +304,7 @@ def _manifest(categories: Sequence[str], files: dict[str, str], figures: Mapping
                     "calibration": {"kind": "temperature", "temperature": 1.5},
                     "speech_threshold": figures.get("speech_threshold", 0.0),
                     "dimensions": {"source": "random weights"},
+                    "sounds": figures.get("sounds"),
                 }
             },
             "line_profile": {

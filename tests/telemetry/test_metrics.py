@@ -13,6 +13,7 @@ DESIGN = {
     "kowairo_audio_seconds",
     "kowairo_gap_seconds",
     "kowairo_utterances",
+    "kowairo_events",
     "kowairo_utterance_latency_seconds",
     "kowairo_encoder_batch_size",
     "kowairo_backlog_seconds",
@@ -38,10 +39,21 @@ def test_every_metric_of_the_design_is_exposed() -> None:
 def test_no_label_can_carry_an_identity() -> None:
     """Labels are closed sets: nothing of a call, a person or a number."""
     metrics = Metrics()
-    allowed = {"outcome", "leg", "what", "emotion", "operation", "method", "route", "status"}
+    allowed = {"outcome", "leg", "what", "emotion", "event", "operation", "method", "route", "status"}
     own = [value for value in vars(metrics).values() if hasattr(value, "_labelnames")]
     assert len(own) >= 13
     assert {label for metric in own for label in metric._labelnames} <= allowed
+
+
+def test_a_record_is_counted_by_what_it_names() -> None:
+    """Emotion and outcome together; the event by itself, and only where there is one."""
+    metrics = Metrics()
+    metrics.count_utterance(emotion="angry", reason=None, event="laughter")
+    metrics.count_utterance(emotion=None, reason="not_speech", event=None)
+    value = metrics.registry.get_sample_value
+    assert value("kowairo_utterances_total", {"emotion": "angry", "outcome": "scored"}) == 1
+    assert value("kowairo_utterances_total", {"emotion": "", "outcome": "not_speech"}) == 1
+    assert value("kowairo_events_total", {"event": "laughter"}) == 1
 
 
 def test_two_services_in_one_process_count_apart() -> None:

@@ -24,8 +24,6 @@ from training.calibrate import (
     choose_leg_gain,
     dev_set,
     fit_temperature,
-    gate_logits,
-    gate_threshold,
     head_logits,
     line_states,
     load_calibration,
@@ -180,24 +178,20 @@ def test_the_stage_writes_what_it_chose(tmp_path: Path) -> None:
     dev = dev_set(encoder, cache, store)
     assert len(dev.labels) == 21
     population = population_of(dev.table, 10.0)
-    config = CalibrateConfig(abstain_share=0.2, speech_loss=0.1, profile_n=10)
+    config = CalibrateConfig(abstain_share=0.2, speech_loss=0.1, corpus_loss=0.1, profile_n=10)
     chosen = calibrate(config, head, encoder, population, cache, store, tmp_path / "out")
     path = tmp_path / "out" / "calibration.json"
     assert load_calibration(path) == chosen
     assert json.loads(path.read_text())["leg_gain"] == float(head.leg_gain)
     assert 0.3 <= chosen.temperature <= 5.0
     assert 1 / 7 <= chosen.min_confidence <= 1
-    speech, other = gate_logits(head, encoder, cache, store)
-    assert len(other) == 0
-    assert (speech < chosen.speech_threshold).mean() == pytest.approx(0.1, abs=0.06)
-
-
-def test_the_gate_keeps_its_distance_from_both_sides() -> None:
-    """Half way between noise and speech where they are apart, never above the speech that may be lost."""
-    speech, noise = np.linspace(6, 10, 101), np.linspace(-8, 2, 101)
-    assert gate_threshold(speech, noise, 0.0) == pytest.approx((6 + np.quantile(noise, 0.95)) / 2)
-    assert gate_threshold(speech, noise + 10, 0.0) == 6.0
-    assert gate_threshold(speech, noise[:0], 0.5) == 8.0
+    assert chosen.speech_threshold == 0.0
+    assert chosen.sound_shift == pytest.approx(head.sound_shift.tolist())
+    _, speech = head_logits(
+        head, dev.table.vectors[0], line_states(dev.table, population, 0, np.random.default_rng(0))
+    )
+    assert (speech < 0).mean() <= 0.1
+    assert chosen.dev["rejected_speech"] == pytest.approx((speech < 0).mean(), abs=1e-6)
 
 
 def test_no_dev_clip_is_named(tmp_path: Path) -> None:

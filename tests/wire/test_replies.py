@@ -58,6 +58,8 @@ def test_a_record_has_every_documented_field() -> None:
         "end_s": 2.06,
         "scores": {"anger": 0.75, "neutral": 0.25},
         "emotion": "anger",
+        "event": None,
+        "event_score": None,
         "abstained": False,
         "reason": None,
         "detail": None,

@@ -1,10 +1,11 @@
 """Noise, music, prompts and sounds that people make: what is not somebody's emotional speech.
 
-Licences: in each line (`extra["licence"]`); nonverbal sounds are CC BY-NC-ND 4.0, backgrounds CC BY-NC-SA
-4.0.
-Traps: splits are by track, source or speaker. Ambient sounds may only be mixed in, never used on their own
-(`Role.AMBIENT`). Voices may be heard far off in backgrounds, so these don't say "no speech" for certain.
-Prompts are speech, though nobody's emotion.
+Licences: in each line (`extra["licence"]`); nonverbal sounds are CC BY-NC-ND 4.0, backgrounds CC BY-NC-SA 4.0. Those of
+the ambient sounds forbid to pass them on by themselves: they may be learned from, mixed in or alone, and are in nothing
+that is published (docs/decisions/0007-sound-events.md).
+Traps: splits are by track, source or speaker, and no prompt is in dev. Voices may be heard far off in backgrounds;
+nobody at the telephone speaks, so they count as noise. Prompts are speech, though nobody's emotion: a voice that was
+not in train is hardly told from any other calm one.
 """
 
 from __future__ import annotations
@@ -41,8 +42,46 @@ class Role(StrEnum):
 
     @property
     def not_speech(self) -> bool:
-        """May stand alone as an example of what the service must not score."""
-        return self in (Role.MUSIC, Role.NONVERBAL)
+        """Stands alone as an example of what the service must not score; of what people do, `sound` says it."""
+        return self is not Role.NONVERBAL
+
+
+_PLAYED = {
+    Role.MUSIC: "music",
+    Role.IVR_PROMPT: "prompt",
+    Role.BACKGROUND: "noise",
+    Role.AMBIENT: "noise",
+}
+_UTTERED = {
+    "laughing": "laughter",
+    "laughter": "laughter",
+    "crying": "crying",
+    "sighing": "sigh",
+    "yawning": "sigh",
+    "coughing": "cough",
+    "throat_clearing": "cough",
+    "screaming": "scream",
+    "sneezing": "cough",
+    "panting": "sigh",
+}
+"""Sneezes and cleared throats are too few, and too like a cough, to be told from it; so with breath and sighs."""
+_MOUTH = frozenset(
+    (
+        "lip_popping",
+        "lip_smacking",
+        "tongue_clicking",
+        "teeth_chattering",
+        "teeth_grinding",
+        "nose_blowing",
+    )
+)
+"""No voice and hardly breath: to a listener on the telephone these are clicks and rustle."""
+
+
+def role_of(kind: str | None) -> Role | None:
+    """The role of a kind; None for one that is not known."""
+    wanted = kind or ""
+    return next((known for known in Role if wanted == known or wanted.startswith(known + "_")), None)
 
 
 def role(segment: Segment) -> Role:
@@ -51,11 +90,28 @@ def role(segment: Segment) -> Role:
     Raises:
         LabelError: a kind that is not known.
     """
-    kind = segment.kind or ""
-    for known in Role:
-        if kind == known or kind.startswith(known + "_"):
-            return known
-    raise LabelError(f"clip {segment.id!r}: unknown kind of noise {segment.kind!r}")
+    known = role_of(segment.kind)
+    if known is None:
+        raise LabelError(f"clip {segment.id!r}: unknown kind of noise {segment.kind!r}")
+    return known
+
+
+def sound(kind: str) -> str:
+    """What the head calls a clip of this kind, as in `models.config.HeadConfig`; `other_vocal` without a name.
+
+    Raises:
+        LabelError: a kind that is not known.
+
+    >>> sound("nonverbal_throat_clearing"), sound("ambient_cafe"), sound("ivr_prompt")
+    ('cough', 'noise', 'prompt')
+    """
+    known = role_of(kind)
+    if known is None:
+        raise LabelError(f"unknown kind of noise {kind!r}")
+    if known is not Role.NONVERBAL:
+        return _PLAYED[known]
+    name = kind.removeprefix(Role.NONVERBAL + "_")
+    return "noise" if name in _MOUTH else _UTTERED.get(name, "other_vocal")
 
 
 def prepare(corpora_root: Path) -> list[Segment]:
