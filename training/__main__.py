@@ -10,13 +10,22 @@ from app.bundle.manifest import BundleError
 from training.checkpoint import CheckpointError
 from training.config import ConfigError, load_config
 from training.corpora.errors import CorpusError
+from training.device import DeviceError
+from training.distributed import WorldError
 from training.engine import NonFiniteLossError
 from training.export import ExportError
-from training.run import STAGES, Run, RunConfig, StageMissingError
+from training.run import STAGES, Run, StageMissingError
+from training.run_config import RunConfig
 from training.teachers.whisper import TeacherMissingError
 
 REFUSED, FAILED = 2, 1
 """Exit codes: what was asked for can't be done; a stage gave up. Anything unforeseen keeps its traceback."""
+
+REFUSALS = (
+    ConfigError, CorpusError, TeacherMissingError, StageMissingError, CheckpointError, DeviceError, WorldError,
+)  # fmt: skip
+"""What can't be done as it was asked for."""
+FAILURES = (NonFiniteLossError, ExportError, BundleError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         config = load_config(given.config, RunConfig)
         run = Run(config, out, given.config.as_posix())
         ran = run.execute(tuple(STAGES) if given.stage == "run" else (given.stage,), again=given.again)
-    except (ConfigError, CorpusError, TeacherMissingError, StageMissingError, CheckpointError) as error:
+    except REFUSALS as error:
         return _fail(str(error), REFUSED)
-    except (NonFiniteLossError, ExportError, BundleError) as error:
+    except FAILURES as error:
         return _fail(str(error), FAILED)
     print(
         f"{given.stage}: done in {out} ({', '.join(ran) or 'it was complete already; --again makes it anew'})"

@@ -11,6 +11,7 @@ from training.corpora.manifest import Segment
 from training.corpora.registry import prepare_corpora
 from training.corpora.splits import check_speaker_disjoint
 from training.corpora.synthetic import write_synthetic
+from training.corpora.synthetic_av import write_synthetic_av
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,14 @@ class CorporaConfig:
     """Which clips.
 
     names: shared corpora under `root`. folders: recordings of one's own. synthetic_clips: made clips per category and
-    speaker (0: none).
+    speaker (0: none); synthetic_av_clips: the same with faces.
     """
 
     root: str = "../shared/corpora"
     names: tuple[str, ...] = ()
     folders: tuple[FolderConfig, ...] = ()
     synthetic_clips: int = 0
+    synthetic_av_clips: int = 0
 
 
 def all_clips(config: CorporaConfig, synthetic: Path) -> list[Segment]:
@@ -50,6 +52,8 @@ def all_clips(config: CorporaConfig, synthetic: Path) -> list[Segment]:
     parts += [_own(folder) for folder in config.folders]
     if config.synthetic_clips:
         parts.append(write_synthetic(synthetic, config.synthetic_clips))
+    if config.synthetic_av_clips:
+        parts.append(write_synthetic_av(synthetic / "av", config.synthetic_av_clips))
     names = [part[0].corpus for part in parts]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CorpusError(f"two corpora are called {twice[0]!r}: give the folder another `corpus`")

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from models.audiovisual import AudiovisualEncoder, TokenBatch
 from models.config import MaeConfig, TokenizerConfig
-from models.fusion import CrossModalFusion
-from models.mae import MaskedAutoencoder, hide
-from models.masking import span_mask
-from models.pooling import AttentivePooling
-from models.student import AudioEncoder, Encoded, lengths_to_valid
+from models.mae import MaskedAutoencoder
 from training.config import save_config
 from training.corpora.errors import CorpusError
-from training.corpora.labels import CATEGORIES, EVALUATION_ONLY, Target, held_categories, target
+from training.corpora.labels import EVALUATION_ONLY, Target, held_categories, target
 from training.corpora.registry import REGISTRY
 from training.corpora.splits import label_share
+from training.data.batches import pad_rows
 from training.data.cache import AudioCache, Clip
+from training.data.taught import write_taught
 from training.data.token_batches import TokenBatchConfig, TokenBatches, TokenData
 from training.data.tokens import TokenStore
+from training.data.video_tokens import VideoTokens
 from training.engine import LoopConfig, train
+from training.line_classifier import LineClassifier, drop_mask, hit_rate, judge, smooth
 from training.objectives import frame_loss, masked_cross_entropy
 
 
@@ -35,7 +37,8 @@ class FinetuneConfig:
     """Everything that the stage needs to know.
 
     label_share: part of the training labels that is used. line_chance: how often an embedding is seen against its own
-    corpus's statistics rather than the population's.
+    corpus's statistics rather than the population's. drop_audio, drop_video: how often a clip that has a face must do
+    without its sound (or its face).
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=3e-4))
@@ -46,63 +49,22 @@ class FinetuneConfig:
     drop_ratio: float = 0.15
     line_chance: float = 0.5
     corpus_power: float = 0.5
-
-
-class CorpusNorm(nn.Module):
-    """Standardises embeddings by running statistics of their own corpus, or of all of them (the population)."""
-
-    def __init__(self, corpora: int, dim: int, momentum: float = 0.05) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("mean", torch.zeros(corpora + 1, dim))
-        self.register_buffer("var", torch.ones(corpora + 1, dim))
-        self.mean: Tensor
-        self.var: Tensor
-
-    def forward(self, embedding: Tensor, row: Tensor) -> Tensor:
-        """Embeddings [B, E]; row int64 [B], a corpus's number, or the last row for the population."""
-        return (embedding - self.mean[row]) / (self.var[row] + 1e-3).sqrt()
-
-    @torch.no_grad()
-    def learn(self, embedding: Tensor, corpus: Tensor) -> None:
-        """Move the statistics towards a batch's."""
-        for row in (*sorted(set(corpus.tolist())), len(self.mean) - 1):
-            chosen = embedding if row == len(self.mean) - 1 else embedding[corpus == row]
-            if len(chosen) >= 4:
-                self.mean[row].lerp_(chosen.mean(dim=0), self.momentum)
-                self.var[row].lerp_(chosen.var(dim=0), self.momentum)
+    drop_audio: float = 0.2
+    drop_video: float = 0.2
 
 
 class Classifier(nn.Module):
-    """The teacher: audio half, fusion with video where there is any, pooling, categories."""
+    """The audiovisual encoder with categories: what the pretrained model becomes when it is shown labels."""
 
     def __init__(self, config: MaeConfig, tokenizer: TokenizerConfig, corpora: int) -> None:
         super().__init__()
-        transformer, dim = config.encoder.transformer, config.encoder.embedding_dim
-        self.audio = AudioEncoder(config.encoder, tokenizer)
-        self.to_video = CrossModalFusion(transformer, config.fusion_layers)
-        self.pool = AttentivePooling(transformer.dim, dim)
-        self.norm = CorpusNorm(corpora, dim)
-        self.dropout = nn.Dropout(0.2)
-        self.categories = nn.Linear(dim, len(CATEGORIES))
+        self.body = AudiovisualEncoder(config, tokenizer)
+        self.classifier = LineClassifier(corpora, config.encoder.embedding_dim, 0.2)
 
     def start_from(self, mae: MaskedAutoencoder) -> None:
         """Take over what pretraining learned."""
-        self.audio.load_state_dict(mae.audio.state_dict())
-        self.to_video.load_state_dict(mae.to_video.state_dict())
-
-    def encode(self, tokens: Tensor, valid: Tensor, hidden: Tensor | None) -> Encoded:
-        """Tokens → features and the fused embedding; audio only."""
-        silent = torch.zeros(self.audio.config.transformer.dim)
-        encoded = self.audio.encode(hide(self.audio.embed(tokens), hidden, silent), valid)
-        fused = self.to_video(encoded.frames, None, None)
-        embedding, salience = self.pool(fused, valid)
-        return Encoded(encoded.frames, encoded.middle, embedding, salience)
-
-    def classify(self, embedding: Tensor, row: Tensor) -> Tensor:
-        """Embeddings seen against a row of statistics → logits [B, C]."""
-        logits: Tensor = self.categories(self.dropout(self.norm(embedding, row)))
-        return logits
+        wanted = self.body.state_dict().keys()
+        self.body.load_state_dict({k: v for k, v in mae.state_dict().items() if k in wanted})
 
 
 class FinetuneTask:
@@ -114,46 +76,35 @@ class FinetuneTask:
     def loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Categories + frames."""
         model, config = self.module, self.config
-        valid = lengths_to_valid(batch["length"], batch["tokens"].shape[2])
-        encoded = model.encode(batch["tokens"], valid, drop_mask(valid, config.drop_ratio))
-        model.norm.learn(encoded.embedding.detach(), batch["corpus"])
-        row = statistics_row(batch["corpus"], len(model.norm.mean) - 1, config.line_chance)
-        logits = model.classify(encoded.embedding, row)
+        audio, video = self._seen(batch)
+        views = model.body.look(audio, video)
+        embedding, _ = model.body.pool_joined(views, audio, video)
+        logits, _ = model.classifier.train_step(embedding, batch["corpus"], config.line_chance)
         wanted = smooth(batch["label"], batch["allowed"], config.label_smoothing)
         labels = masked_cross_entropy(logits, wanted, batch["allowed"]).mean()
         loss, figures = labels, {"labels": labels.detach(), "hit": hit_rate(logits, batch)}
-        if config.frame_weight and batch["target"].shape[2]:
-            heard = valid & batch["heard"][:, None]
-            frames = frame_loss(model.audio.predict_frames(encoded.frames), batch["target"], heard)
+        if config.frame_weight and batch["target"].shape[2] and views.audio is not None:
+            heard = audio.valid & batch["heard"][:, None]
+            frames = frame_loss(model.body.audio.predict_frames(views.audio.frames), batch["target"], heard)
             loss = loss + config.frame_weight * frames
             figures["frames"] = frames.detach()
         return loss, figures
 
-
-def drop_mask(valid: Tensor, ratio: float) -> Tensor | None:
-    """Spans of tokens to silence, as augmentation, from torch's (step-seeded) generator; None for a ratio of 0."""
-    if not ratio:
-        return None
-    generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-    return span_mask(valid, ratio, 4, generator)
-
-
-def statistics_row(corpus: Tensor, population: int, line_chance: float) -> Tensor:
-    """Each row's own corpus with probability `line_chance`, else the population's row."""
-    own = torch.rand(len(corpus)) < line_chance
-    return torch.where(own, corpus, torch.full_like(corpus, population))
-
-
-def smooth(label: Tensor, allowed: Tensor, amount: float) -> Tensor:
-    """Give `amount` of the probability to all allowed categories alike."""
-    even = allowed.float() / allowed.sum(dim=1, keepdim=True).clamp(min=1)
-    return label * (1 - amount) + even * amount
-
-
-def hit_rate(logits: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    """Share of rows whose most likely allowed category is the label's."""
-    best = logits.detach().masked_fill(~batch["allowed"], -1e4).argmax(dim=1)
-    return (best == batch["label"].argmax(dim=1)).float().mean()
+    def _seen(self, batch: Mapping[str, Tensor]) -> tuple[TokenBatch, TokenBatch | None]:
+        """Both modalities, each now and then kept back (never both of them)."""
+        config = self.config
+        audio = TokenBatch(batch["tokens"], batch["length"])
+        audio = replace(audio, hidden=drop_mask(audio.valid, config.drop_ratio))
+        if "video" not in batch:
+            return audio, None
+        video = TokenBatch(batch["video"], batch["video_length"])
+        chance = torch.rand(len(audio.length))
+        faced = video.length > 0
+        audio = replace(audio, present=(chance >= config.drop_audio) | ~faced)
+        video = replace(
+            video, hidden=drop_mask(video.valid, config.drop_ratio), present=chance < 1 - config.drop_video
+        )
+        return audio, video
 
 
 def labelled_numbers(clips: Sequence[Clip], split: str) -> dict[int, Target]:
@@ -211,18 +162,46 @@ def labelled_data(
 
 def finetune(
     config: FinetuneConfig, mae: MaeConfig, tokenizer: TokenizerConfig, pretrained: MaskedAutoencoder | None,
-    prepared: Path, tokens: Path, folder: Path,
+    prepared: Path, tokens: Path, folder: Path, *, video: Path | None = None,
 ) -> None:  # fmt: skip
     """Run the stage: `model.safetensors`, `config.json`, `log.jsonl` in `folder`.
 
-    `pretrained` None starts from scratch.
+    `pretrained` None starts from scratch; `video` is the folder of video tokens, where labelled clips have faces.
     """
     save_config(config, folder / "config.json")
     cache, store = AudioCache(prepared), TokenStore(tokens)
     data, names = labelled_data(cache, store, config.label_share, config.corpus_power, config.loop.seed)
+    if video is not None:
+        data = replace(data, video=VideoTokens(video))
     torch.manual_seed(config.loop.seed)
     model = Classifier(mae, tokenizer, len(names))
     if pretrained is not None:
         model.start_from(pretrained)
     batches = TokenBatches(data, config.batches, config.loop.seed)
     train(FinetuneTask(config, model, batches), config.loop, folder, "finetune")
+
+
+@torch.no_grad()
+def write_lessons(model: Classifier, prepared: Path, tokens: Path, folder: Path) -> None:
+    """Let the fine-tuned model hear the plain rendering of every training clip; write a `TaughtStore` into `folder`."""
+    cache, store = AudioCache(prepared), TokenStore(tokens)
+    model.eval()
+    numbers = [
+        n
+        for n, c in enumerate(cache.clips)
+        if c.split == "train" and c.kind is None and store.length(0, n) >= 4
+    ]
+    numbers.sort(key=lambda n: store.length(0, n))
+    said: list[tuple[int, npt.NDArray[np.float32], None]] = []
+    for at in tqdm(range(0, len(numbers), 64), desc="lessons", mininterval=2):
+        chosen = numbers[at : at + 64]
+        rows = [store.tokens(0, n) for n in chosen]
+        batch = TokenBatch(torch.from_numpy(pad_rows(rows, 1)), torch.tensor([r.shape[1] for r in rows]))
+        vectors = model.body.fused(batch, None)[0].float().numpy()
+        said += [(n, vector, None) for n, vector in zip(chosen, vectors, strict=True)]
+    corpora = [c.corpus for c in cache.clips]
+    categories = model.classifier.categories
+    write_taught(
+        folder, "audiovisual", len(cache.clips), said,
+        lambda table, heard: judge(categories, table, heard, corpora), 0,
+    )  # fmt: skip

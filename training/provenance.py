@@ -20,20 +20,28 @@ from training.export import Parts
 
 TEACHERS = {
     "whisper-base": {
-        "name": "Whisper-base encoder, layer 3 (OpenAI)",
+        "name": "Whisper-base encoder (OpenAI)",
         "licence": "MIT",
-        "used_for": "frame targets while training; not needed afterwards",
-    }
+        "used_for": "frame targets (layer 3), and trained further as a teacher; not needed afterwards",
+    },
+    "whisper-tiny": {
+        "name": "Whisper-tiny encoder (OpenAI)",
+        "licence": "MIT",
+        "used_for": "trained further as a teacher; not needed afterwards",
+    },
 }
 
 WHAT = {
-    "prepare": "decode, cut to speech, listen with the teacher",
+    "prepare": "decode, cut to speech, listen with the teacher, keep the faces",
     "tokenizer": "audio VQ-VAE: rebuild clean sound, predict the teacher's frames",
-    "tokenise": "tokens of every clip in several telephone renderings",
-    "pretrain": "masked autoencoder on tokens, without labels",
-    "finetune": "categories from labels: the teacher",
-    "distil": "the audio-only student",
-    "head": "head for every state of line and leg, and the speech gate",
+    "video_tokenizer": "video VQ-VAE: rebuild face crops and what moves in them",
+    "tokenise": "tokens of every clip in several telephone renderings, and of every face",
+    "pretrain": "audiovisual masked autoencoder on tokens, without labels",
+    "teach": "a large pretrained speech encoder learns the labels, and hears every training clip",
+    "finetune": "the audiovisual model learns the labels",
+    "distil": "the audio-only student and its tokenizer, from the teachers and labels",
+    "retokenise": "tokens by the student's own tokenizer",
+    "head": "head for every state of line and leg, and the kinds of sound",
     "calibrate": "temperature and thresholds, on dev",
     "export": "ONNX graphs, golden pairs, manifest",
     "evaluate": "figures and card",

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from training.config import load_config
-from training.run import Run, RunConfig
+from training.run import Run
+from training.run_config import RunConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBUG = Path("training/configs/run/debug.yaml")

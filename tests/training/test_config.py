@@ -10,7 +10,7 @@ import pytest
 
 from tests.training.conftest import ROOT
 from training.config import ConfigError, build, load_config, save_config
-from training.run import RunConfig
+from training.run_config import RunConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,29 +7,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
+from models.audiovisual import TokenBatch
 from models.config import TokenizerConfig
 from models.mae import MaskedAutoencoder
 from tests.models import tiny
 from tests.training import made
 from training.corpora.errors import CorpusError
 from training.corpora.labels import CATEGORIES, CORPUS_CATEGORIES, target
+from training.data.cache import AudioCache
+from training.data.taught import TaughtStore
 from training.data.token_batches import TokenBatchConfig, TokenBatches
+from training.data.tokens import TokenStore
 from training.engine import LoopConfig, train
 from training.finetune import (
     Classifier,
-    CorpusNorm,
     FinetuneConfig,
     FinetuneTask,
     balanced_weights,
-    drop_mask,
-    hit_rate,
     labelled_data,
     labelled_numbers,
-    smooth,
-    statistics_row,
+    write_lessons,
 )
+from training.line_classifier import hit_rate
 
 TOKENIZER = TokenizerConfig(codebooks=2, codebook_size=16)
 
@@ -53,10 +53,9 @@ def test_it_learns_categories(tmp_path: Path) -> None:
     model = train(made_task, loop, tmp_path / "out", "test")
     assert isinstance(model, Classifier)
     batch = made_task.batches[1_000]
-    valid = torch.arange(batch["tokens"].shape[2])[None] < batch["length"][:, None]
     with torch.no_grad():
-        embedding = model.encode(batch["tokens"], valid, None).embedding
-        logits = model.classify(embedding, batch["corpus"])
+        embedding, _ = model.body.fused(TokenBatch(batch["tokens"], batch["length"]), None)
+        logits = model.classifier(embedding, batch["corpus"])
     assert float(hit_rate(logits, batch)) > 0.8
 
 
@@ -69,80 +68,36 @@ def test_the_loss_works_in_either_precision(tmp_path: Path, bfloat16: bool) -> N
     loss.backward()  # type: ignore[no-untyped-call]
     assert bool(torch.isfinite(loss))
     assert set(figures) == {"labels", "hit", "frames"}
-    untouched = {n for n, p in made_task.module.named_parameters() if p.grad is None}
-    assert all(name.startswith("audio.pool.") for name in untouched)
+    touched = {n.split(".")[1] for n, p in made_task.module.named_parameters() if p.grad is not None}
+    assert {"audio", "to_video", "joint", "categories"} <= touched
 
 
 def test_pretrained_weights_are_taken_over() -> None:
-    """The classifier starts as the autoencoder's audio half and fusion."""
+    """The classifier starts as the autoencoder without its decoders."""
     torch.manual_seed(0)
     mae, model = MaskedAutoencoder(tiny.MAE, TOKENIZER), Classifier(tiny.MAE, TOKENIZER, 1)
     model.start_from(mae)
-    for mine, its in ((model.audio, mae.audio), (model.to_video, mae.to_video)):
-        for name, value in its.state_dict().items():
-            assert torch.equal(mine.state_dict()[name], value)
+    wanted = mae.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in model.body.state_dict().items())
 
 
-def test_corpora_are_standardised_by_their_own_statistics() -> None:
-    """In its own row each corpus has zero mean and unit variance; in the last one the mixture of them has."""
-    norm, generator = CorpusNorm(2, 3), torch.Generator().manual_seed(0)
-
-    def drawn() -> tuple[Tensor, Tensor]:
-        corpus = torch.arange(64) % 2
-        x = torch.randn(64, 3, generator=generator)
-        return torch.where(corpus[:, None] == 0, 2 * x + 5, x - 5), corpus
-
-    for _ in range(300):
-        norm.learn(*drawn())
-    embedding, corpus = drawn()
-    own = norm(embedding, corpus)
-    for number in (0, 1):
-        assert float(own[corpus == number].mean()) == pytest.approx(0, abs=0.3)
-        assert float(own[corpus == number].std()) == pytest.approx(1, abs=0.2)
-    mixed = norm(embedding, torch.full((64,), 2))
-    assert float(mixed.mean()) == pytest.approx(0, abs=0.3)
-    assert float(mixed[corpus == 0].mean()) > 0.8
-
-
-def test_statistics_of_few_rows_are_not_learned() -> None:
-    """Fewer than four rows of a corpus say nothing about its spread."""
-    norm = CorpusNorm(2, 3)
-    norm.learn(torch.randn(3, 3), torch.zeros(3, dtype=torch.int64))
-    assert not norm.mean.any()
-
-
-def test_rows_of_statistics() -> None:
-    """Chance 0 is always the population, chance 1 always the own corpus."""
-    corpus = torch.tensor([0, 1, 0])
-    assert statistics_row(corpus, 2, 0.0).tolist() == [2, 2, 2]
-    assert statistics_row(corpus, 2, 1.0).tolist() == [0, 1, 0]
-
-
-def test_smoothing_stays_among_the_allowed() -> None:
-    """0.1 of a hard label over two allowed categories: 0.95 and 0.05, nothing for the third."""
-    label = torch.tensor([[1.0, 0.0, 0.0]])
-    allowed = torch.tensor([[True, True, False]])
-    torch.testing.assert_close(smooth(label, allowed, 0.1), torch.tensor([[0.95, 0.05, 0.0]]))
-
-
-def test_dropped_tokens_repeat_with_torchs_seed() -> None:
-    """The mask comes from the step's seed; a ratio of 0 is no mask."""
-    valid = torch.ones(2, 30, dtype=torch.bool)
-    torch.manual_seed(5)
-    one = drop_mask(valid, 0.3)
-    torch.manual_seed(5)
-    other = drop_mask(valid, 0.3)
-    assert one is not None
-    assert other is not None
-    assert torch.equal(one, other)
-    assert 0 < int(one.sum()) < 60
-    assert drop_mask(valid, 0.0) is None
-
-
-def test_hits_are_judged_among_the_allowed() -> None:
-    """The largest logit is of a category that the corpus lacks: the next one counts."""
-    batch = {"label": torch.eye(3)[[1, 0]], "allowed": torch.tensor([[True, True, False]] * 2)}
-    assert float(hit_rate(torch.tensor([[0.0, 1.0, 9.0], [0.0, 1.0, 9.0]]), batch)) == 0.5
+def test_lessons_are_of_every_clip_with_speech(tmp_path: Path) -> None:
+    """What the fine-tuned model says is written for training speech, and follows the clip's number."""
+    made_task = task(tmp_path, FinetuneConfig())
+    write_lessons(made_task.module, tmp_path / "cache", tmp_path / "tokens", tmp_path / "lessons")
+    cache, said = AudioCache(tmp_path / "cache"), TaughtStore(tmp_path / "lessons")
+    wanted = [c.split == "train" and c.kind is None for c in cache.clips]
+    assert said.heard.tolist() == wanted
+    assert said.logits.shape == (2, len(cache.clips), len(CATEGORIES))
+    assert said.frame_dim == 0
+    tokens = TokenStore(tmp_path / "tokens").tokens(0, 0)[None]
+    batch = TokenBatch(torch.from_numpy(tokens), torch.tensor([tokens.shape[2]]))
+    with torch.no_grad():
+        vector = made_task.module.body.fused(batch, None)[0].numpy()[0]
+    alone = np.nonzero(said.heard)[0]
+    np.testing.assert_allclose(said.embedding[alone].mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(said.embedding[alone].std(axis=0), 1, atol=1e-2)
+    assert vector.shape == said.embedding[0].shape
 
 
 def test_evaluation_corpora_and_other_splits_are_never_drawn() -> None:

@@ -92,7 +92,7 @@ def test_a_missing_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without the packages of the extra: which one, and how to get it."""
-    monkeypatch.setattr(whisper, "HALVES", (("no_such_package_at_all", "x"),))
+    monkeypatch.setitem(whisper.WHISPERS, "whisper-base", (("no_such_package_at_all", "x"),))
     config = config_file(tmp_path, "corpora: {synthetic_clips: 1}\n")
     line = refused(["prepare", "--config", config, "--out", str(tmp_path / "out")], capsys)
     assert line == "error: package no_such_package_at_all is not installed: pip install '.[teachers]'"

@@ -16,7 +16,8 @@ from tests.training.corpora.builders import segment
 from training import provenance
 from training.config import load_config
 from training.provenance import corpus_rows, served_parameters, stage_rows, token_perplexity
-from training.run import STAGES, RunConfig
+from training.run import STAGES
+from training.run_config import RunConfig
 
 
 def test_served_parameters_leave_out_what_only_training_needs() -> None:

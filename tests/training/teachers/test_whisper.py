@@ -107,14 +107,14 @@ def test_a_layer_is_pre_norm_attention_and_feed_forward() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the packages the error names one, and the extra that brings them."""
-    monkeypatch.setattr(whisper, "HALVES", (("no_such_package_at_all", "data/x"),))
+    monkeypatch.setitem(whisper.WHISPERS, "whisper-base", (("no_such_package_at_all", "data/x"),))
     with pytest.raises(TeacherMissingError, match=r"no_such_package_at_all.*\[teachers\]"):
         whisper.load_whisper_base()
 
 
 def test_a_package_without_its_half_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of that name that holds something else."""
-    monkeypatch.setattr(whisper, "HALVES", (("tests", "data/model.bin.part1"),))
+    monkeypatch.setitem(whisper.WHISPERS, "whisper-base", (("tests", "data/model.bin.part1"),))
     with pytest.raises(TeacherMissingError, match=r"tests does not hold data/model\.bin\.part1"):
         whisper.weight_files()
 
@@ -130,7 +130,7 @@ def test_the_two_halves_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('imported')\n")
         (tmp_path / package / name).write_bytes(piece)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(whisper, "HALVES", halves)
+    monkeypatch.setitem(whisper.WHISPERS, "whisper-base", halves)
     teacher = whisper.load_whisper_base(layers=1)
     assert "decoder/unused" not in teacher.weights
     assert teacher(0.1 * torch.randn(3_200)).shape == (10, 512)
