@@ -1,0 +1,1 @@
+"""Ablations: one command each, figures with intervals, and the page that remembers them."""
