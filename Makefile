@@ -12,6 +12,7 @@ PY := $(VENV)/bin/python
 SERVING := $(VENV)/.installed-$(EXTRA)
 EVERYTHING := $(VENV)/.installed-$(EXTRA)-train-dev
 TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
+BASELINES := $(VENV)/.installed-$(EXTRA)-train-dev-teachers-baselines
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock image-lint clean
@@ -55,7 +56,7 @@ format: $(EVERYTHING) ## let ruff sort imports and lay the code out
 train: $(TEACHERS) ## train a bundle from ../shared/corpora (CONFIG=training/configs/run/default.yaml)
 	$(PY) -m training run --config $(or $(CONFIG),training/configs/run/default.yaml)
 
-evaluate: $(EVERYTHING) ## measure a run's bundle again and write its card (CONFIG=training/configs/run/default.yaml)
+evaluate: $(BASELINES) ## measure a run's bundle and the baselines, write report and card (CONFIG=training/configs/run/default.yaml)
 	$(PY) -m training evaluate --again --config $(or $(CONFIG),training/configs/run/default.yaml)
 
 bench: $(SERVING) ## what a second of one leg costs, stage by stage, as ratios of one run
@@ -81,6 +82,10 @@ $(EVERYTHING): pyproject.toml scripts/setup.sh
 
 $(TEACHERS): $(EVERYTHING)
 	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev,teachers
+	@touch $@
+
+$(BASELINES): $(TEACHERS)
+	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev,teachers,baselines
 	@touch $@
 
 $(VENV)/bin/hadolint: $(SERVING)

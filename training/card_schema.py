@@ -1,36 +1,24 @@
-"""The evaluation file (`evaluation.json`): what a model card is made of. Pydantic, for it is a door.
+"""The evaluation file (`evaluation.json`): what card, tables, plots and README are made of. Pydantic, for it is a door.
 
-All figures are plain JSON numbers; a NaN (an interval over one speaker, a recall without clips) is written as
-null. `set` names a test set (`ravdess7`, `emodb4`, `nemo6` …), `condition` what was done to it after the
-telephone chain (`clean`, `snr_10db`, `loss_5pct`, `1s`, `calls_balanced`, `calls_neutral`, `calls_constant`).
+All figures are plain JSON numbers; a NaN (an interval over one speaker, a recall without clips) is written as null.
+`set` names a test set (`ravdess7`, `emodb4` …), several of them (`in_corpus`, `mean of sets`), or a kind of sound
+(`music`, `tone_dtmf`, `speech`); `condition` what was done to it (`evaluation_sets.CONDITIONS`, `calls_balanced` …).
 
-    {"schema_version": 1,
-     "bundle":   {"name", "version", "variant", "parameters": {part: count}, "sizes": {file: bytes}},
-     "created":  "2025-01-31", "commit": "…", "config": "…", "seconds": 4380.0, "seed": 0,
-     "stages":   [{"name", "what", "steps", "seconds"}],
-     "teachers": [{"name", "licence", "used_for"}],
-     "corpora":  [{"name", "language", "licence", "cite", "clips", "speakers", "hours", "used_for"}],
-     "sets":     [{"name", "what", "categories": […]}],
-     "results":  [{"name", "set", "condition", "profile_n", "metric", "value", "low", "high", "n",
-                   "speakers"}],
-     "recalls":  {set: {category: recall}},
-     "confusion": {set: {"labels": […], "matrix": [[…]]}},
-     "ece":      {set: {"before": x, "after": x, "bins": 15}},
-     "risk_coverage": {set: {"area": x, "points": [[coverage, risk], …]}},
-     "gaps":     {"sex" | "language": {set: {group: {"value", "n", "speakers"}}}},
-     "cost":     [{"what", "value", "unit", "note"}],
-     "limits":   ["…"]}
+`results[].name` is the model or variant measured: headline tables take the bundle's `variant`, every other name is
+shown beside it. `profile_n` is the number of unlabelled utterances in the line profile, 0 when cold. Everything but
+`bundle`, `corpora` and `results` may be left out, and its section then says so.
 
-`results[].name` is the model or variant measured: the headline table takes the bundle's `variant`, every
-other name is shown beside it. `profile_n` is the number of unlabelled utterances in the line profile, 0 when
-cold. Everything but `bundle`, `corpora` and `results` may be left out, and its section then says so.
+`av` and `experiments` are handed in by those who ran them, as plain data. `experiments`: summaries as
+`training.experiments` writes them, in a list or by name; anything else is shown as it comes
+(`report.tables.generic`): a list of flat mappings is a table, a flat mapping one of two columns, anything deeper a
+section.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 
 class _Part(BaseModel):
@@ -100,6 +88,20 @@ class ResultRow(_Part):
     high: float | None = None
 
 
+class BaselineRow(ResultRow):
+    """One figure of a system that isn't the bundle; trained_on: the protocol (`baselines.protocols`)."""
+
+    trained_on: str
+
+
+class Recall(_Part):
+    """Recall of one category."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
 class Confusion(_Part):
     """Counts; row: truth, column: prediction."""
 
@@ -114,27 +116,62 @@ class Confusion(_Part):
         return self
 
 
-class Ece(_Part):
-    """Expected calibration error; `before` calibration where it was measured."""
+class CalibrationRow(_Part):
+    """How far confidence lies from the share that is right (`measure_calibration`).
 
-    after: float
-    before: float | None = None
+    ece: over the set's categories, with its interval. perfect: what exact confidences would show on average with as
+    many clips. uncalibrated: ece at temperature 1. served: ece over all categories. reliability: (mean confidence,
+    share correct, predictions) of each bin.
+    """
+
+    set: str
+    profile_n: int
+    ece: float
+    low: float | None
+    high: float | None
+    perfect: float
+    uncalibrated: float
+    served: float
+    brier: float
+    nll: float
+    n: int
+    speakers: int
     bins: int = 15
+    reliability: list[tuple[float, float, int]] = Field(default_factory=list)
 
 
 class RiskCoverage(_Part):
-    """The curve of abstention: points of (coverage, risk)."""
+    """Abstention as served: points of (coverage, risk), and where the shipped threshold lies on the curve."""
 
     area: float
     points: list[tuple[float, float]] = Field(default_factory=list)
+    threshold: float | None = None
+    coverage: float | None = None
+    coverage_interval: tuple[float, float] | None = None
+    risk: float | None = None
+    risk_interval: tuple[float, float] | None = None
+    n: int | None = None
+
+
+class SoundSource(_Part):
+    """One voice, track or place that is not emotional speech: shares rejected and published."""
+
+    kind: str
+    source: str
+    n: int
+    rejected: float
+    published: float
 
 
 class Group(_Part):
-    """UAR of one group of speakers."""
+    """UAR of one group of speakers, over one set or the mean over several."""
 
     value: float
     n: int
     speakers: int
+    low: float | None = None
+    high: float | None = None
+    sets: int = 1
 
 
 class CostRow(_Part):
@@ -149,7 +186,7 @@ class CostRow(_Part):
 class Evaluation(_Part):
     """The whole file."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     bundle: BundleRow
     corpora: list[CorpusRow]
     results: list[ResultRow]
@@ -161,13 +198,20 @@ class Evaluation(_Part):
     stages: list[StageRow] = Field(default_factory=list)
     teachers: list[TeacherRow] = Field(default_factory=list)
     sets: list[SetRow] = Field(default_factory=list)
-    recalls: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    conditions: dict[str, str] = Field(default_factory=dict)
+    baselines: list[BaselineRow] = Field(default_factory=list)
+    skipped: list[str] = Field(default_factory=list)
+    recalls: dict[str, dict[str, Recall | None]] = Field(default_factory=dict)
     confusion: dict[str, Confusion] = Field(default_factory=dict)
-    ece: dict[str, Ece] = Field(default_factory=dict)
+    described_profile: dict[str, int] = Field(default_factory=dict)
+    calibration: list[CalibrationRow] = Field(default_factory=list)
     risk_coverage: dict[str, RiskCoverage] = Field(default_factory=dict)
+    sounds: list[SoundSource] = Field(default_factory=list)
     gaps: dict[Literal["sex", "language"], dict[str, dict[str, Group]]] = Field(default_factory=dict)
     cost: list[CostRow] = Field(default_factory=list)
     limits: list[str] = Field(default_factory=list)
+    av: JsonValue = None
+    experiments: JsonValue = None
 
     @model_validator(mode="after")
     def _once(self) -> Evaluation:
@@ -178,3 +222,18 @@ class Evaluation(_Part):
                 raise ValueError(f"two results for {', '.join(map(str, key))}")
             seen.add(key)
         return self
+
+    def find(
+        self, name: str, metric: str = "UAR", profile_n: int = 0, condition: str = "clean", model: str = ""
+    ) -> ResultRow | None:
+        """One figure of the bundle's variant (or of another `model`); None where it was not measured."""
+        wanted = (model or self.bundle.variant, name, condition, profile_n, metric)
+        for row in self.results:
+            if (row.name, row.set, row.condition, row.profile_n, row.metric) == wanted:
+                return row
+        return None
+
+    def calibrated(self, name: str, profile_n: int) -> CalibrationRow | None:
+        """The calibration of a set with a profile of this size."""
+        found = (row for row in self.calibration if (row.set, row.profile_n) == (name, profile_n))
+        return next(found, None)

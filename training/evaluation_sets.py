@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from training.corpora.labels import CATEGORIES, CORPUS_CATEGORIES, held_categories, target
 from training.data.cache import MIXABLE, AudioCache, Clip, is_kind
-from training.data.telephony import CLEAN, Audio, TelephonyConfig
+from training.data.telephony import CLEAN, RATE_HZ, Audio, TelephonyConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +48,55 @@ def evaluation_sets(cache: AudioCache) -> list[EvaluationSet]:
     others = sorted(
         {c.corpus for c in cache.clips if c.split == "test" and c.emotion} - set(CORPUS_CATEGORIES)
     )
-    held = held_categories(c for c in cache.clips if c.kind is None)
+    held = held_categories(c for c in cache.clips if c.kind is None and c.corpus in others)
     return [
         *SETS,
         *(EvaluationSet(f"{n}{len(held[n])}", n, "test", f"test speakers of {n}", held[n]) for n in others),
     ]
 
 
-CONDITIONS: Mapping[str, TelephonyConfig] = {
-    "clean": CLEAN,
-    "snr_10db": replace(CLEAN, noise_chance=1.0, snr_db=(10.0, 10.0)),
-    "loss_5pct": replace(CLEAN, loss_chance=1.0, loss_share=(0.05, 0.05)),
-    "snr_10db_loss_5pct": replace(
-        CLEAN, noise_chance=1.0, snr_db=(10.0, 10.0), loss_chance=1.0, loss_share=(0.05, 0.05)
-    ),
+CLEAN_CONDITION = "clean"
+COMBINED = "snr_10db_loss_5pct"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What the line does to a clip. seconds: cut to the middle of its speech; clips with less speech are left out."""
+
+    line: TelephonyConfig = CLEAN
+    seconds: float | None = None
+
+
+def _noisy(snr_db: float, line: TelephonyConfig = CLEAN) -> TelephonyConfig:
+    return replace(line, noise_chance=1.0, snr_db=(snr_db, snr_db))
+
+
+def _lossy(share: float) -> TelephonyConfig:
+    return replace(CLEAN, loss_chance=1.0, loss_share=(share, share))
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    CLEAN_CONDITION: Condition(),
+    **{f"snr_{snr}db": Condition(_noisy(snr)) for snr in (20, 10, 5, 0)},
+    **{f"loss_{share}pct": Condition(_lossy(share / 100)) for share in (5, 10)},
+    COMBINED: Condition(_noisy(10, _lossy(0.05))),
+    **{f"{seconds}s": Condition(seconds=seconds) for seconds in (1, 2, 4)},
 }
 
 
 def possible_conditions(cache: AudioCache) -> tuple[str, ...]:
     """The conditions that this cache can make: noise that training never heard is needed for some."""
     quiet = not noise_of(cache)
-    return tuple(name for name, line in CONDITIONS.items() if not (quiet and line.noise_chance))
+    return tuple(name for name, it in CONDITIONS.items() if not (quiet and it.line.noise_chance))
+
+
+def middle(clip: Clip, seconds: float) -> Clip | None:
+    """The middle `seconds` of a clip's speech as a clip of its own; None where it does not speak that long."""
+    wanted = round(seconds * RATE_HZ)
+    if clip.active < wanted:
+        return None
+    start = clip.lead + (clip.active - wanted) // 2
+    return replace(clip, offset=clip.offset + start, samples=wanted, lead=0, active=wanted, frame_offset=-1)
 
 
 def chosen_clips(cache: AudioCache, test: EvaluationSet, limit: int) -> tuple[list[Clip], list[int]]:
@@ -82,8 +110,17 @@ def chosen_clips(cache: AudioCache, test: EvaluationSet, limit: int) -> tuple[li
         if wanted is not None and wanted.hard is not None:
             clips.append(clip)
             truth.append(wanted.hard)
-    stride = max(1, len(clips) // limit) if limit else 1
-    return clips[::stride], truth[::stride]
+    rows = spread(len(clips), limit)
+    return [clips[i] for i in rows], [truth[i] for i in rows]
+
+
+def spread(count: int, limit: int) -> list[int]:
+    """About `limit` of `count` indices, evenly spread; all for 0.
+
+    >>> spread(10, 5), spread(3, 5), spread(3, 0)
+    ([0, 2, 4, 6, 8], [0, 1, 2], [0, 1, 2])
+    """
+    return list(range(0, count, max(1, count // limit) if limit else 1))
 
 
 def noise_of(cache: AudioCache) -> list[Audio]:

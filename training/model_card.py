@@ -1,22 +1,25 @@
 """The model card: Markdown made from an evaluation file and a bundle's manifest, never from typed figures.
 
-`card_schema` documents the evaluation file. Only the prose on use and limits and the quoted baselines
-(`baselines`, marked as such) are written here.
+`card_schema` documents the evaluation file. Only the prose on use and scope is written here; sentences on limits are
+made of figures (`report.limits`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
-from training.baselines import BASELINES
-from training.card_schema import Evaluation, ResultRow
+from training.card_schema import Evaluation
 from training.corpora.registry import REGISTRY
-
-T = TypeVar("T")
+from training.measure import F1, LOST, UAR
+from training.measure_dimensions import METRIC as AROUSAL
+from training.measure_gate import SILENT_KINDS
+from training.measure_votes import METRIC as VOTES
+from training.report import tables
+from training.report.tables import markdown_table
 
 _USE = """\
 Saying, utterance by utterance, how a speaker on a telephone call *sounds*, for research and for evaluating
@@ -31,6 +34,13 @@ _OUT_OF_SCOPE = """\
 - **No deception detection, diagnosis or identification**: the embedding was not made or tested for these.
 - No recording or scoring without the notice and consent that the law of the place asks for.
 """
+
+_VOTES_NOTE = (
+    "Jensen–Shannon divergence in bits from what the other listeners heard, smaller is nearer. A listener gives one"
+    " word; *smoothed* and *calibrated* say in shares what that word tells, learned from other clips; *constant*"
+    " doesn't listen."
+)
+_AROUSAL_NOTE = "Concordance (CCC) with the corpus's own levels, which lie where a mapping puts them."
 
 _RESTRICTED = re.compile(r"\bNC\b|research|none stated", re.IGNORECASE)
 
@@ -77,9 +87,12 @@ def render_card(evaluation: Mapping[str, Any], manifest: Mapping[str, Any]) -> s
         ("Data", _data(checked)),
         ("How it was trained", _training(checked)),
         ("Figures", _figures(checked)),
+        ("Targets", _targets(checked)),
         ("Calibration and abstention", _calibration(checked)),
+        ("Not speech", _not_speech(checked)),
         ("Robustness", _robustness(checked)),
         ("Gaps between groups", _gaps(checked)),
+        *((title, _sections(found)) for title, found in _handed_in(checked) if found),
         ("Cost", _cost(checked)),
         ("Limits", _bullets([_acted(checked), *_ALWAYS, *checked.limits])),
     ]
@@ -175,122 +188,75 @@ def _training(evaluation: Evaluation) -> str:
 
 
 def _figures(evaluation: Evaluation) -> str:
-    clean = [row for row in evaluation.results if row.condition == "clean"]
+    e, variant = evaluation, evaluation.bundle.variant
+    clean = [row for row in e.results if row.condition == "clean"]
     parts = [
         "After the telephone chain (8 kHz, speech at -26 dBFS, G.711 µ-law). In brackets: 95 % interval, bootstrap by"
         " speaker. *cold*: nothing known of the source; *profile n*: with the statistics of n unlabelled"
         " utterances of the source, none of them tested.\n"
     ]
-    if evaluation.sets:
-        rows = [(s.name, s.what, ", ".join(s.categories)) for s in evaluation.sets]
+    if e.sets:
+        rows = [(s.name, s.what, ", ".join(s.categories)) for s in e.sets]
         parts.append(markdown_table(("set", "what", "categories"), rows))
-    parts.append(_result_tables(clean, evaluation.bundle.variant) or _missing("results"))
-    parts.append(_beside_baselines(clean, evaluation.bundle.variant))
-    if evaluation.recalls:
-        parts.append("### Recall per category\n\n" + _recalls(evaluation))
-    for name, confusion in evaluation.confusion.items():
-        rows_ = [
-            (label, *map(str, row)) for label, row in zip(confusion.labels, confusion.matrix, strict=True)
-        ]
-        parts.append(
-            f"### Confusions on {name}\n\n" + markdown_table(("truth \\ said", *confusion.labels), rows_)
-        )
+    measured = [tables.result_table(clean, variant, metric) for metric in (UAR, F1)]
+    parts.append("\n".join(_shown(t) for t in measured if t.rows) or _missing("results"))
+    parts += [_section(t) for t in (tables.headline_table(e),) if e.baselines]
+    parts += [f"- {line}\n" for line in e.skipped]
+    parts += [_section(t) for t in (tables.recalls_table(e), *tables.confusion_tables(e)) if t.rows]
+    others = [
+        ("Against the listeners' votes", tables.result_table(clean, variant, VOTES, _VOTES_NOTE)),
+        ("Arousal", tables.result_table(clean, variant, AROUSAL, _AROUSAL_NOTE)),
+    ]
+    parts += [f"### {title}\n\n{table.note}\n\n{_body(table)}" for title, table in others if table.rows]
     return "\n".join(filter(None, parts))
 
 
-def _result_tables(results: Sequence[ResultRow], variant: str) -> str:
-    """One table per metric; a row per set, condition and model, a column per profile size."""
-    parts = []
-    for metric in _unique(row.metric for row in results):
-        rows = [row for row in results if row.metric == metric]
-        sizes = sorted({row.profile_n for row in rows})
-        keys = _unique((row.set, row.condition, row.name) for row in rows)
-        found = {(row.set, row.condition, row.name, row.profile_n): row for row in rows}
-        body = []
-        for key in sorted(keys, key=lambda key: key[2] != variant):
-            cells = [found.get((*key, size)) for size in sizes]
-            measured = [cell for cell in cells if cell is not None]
-            counts = (_counts(row.n for row in measured), _counts(row.speakers for row in measured))
-            shown = [_interval(cell) if cell else "–" for cell in cells]
-            body.append((*key, *shown, *counts))
-        head = ("set", "condition", "model", *map(_profile, sizes), "clips", "speakers")
-        parts.append(f"**{metric}**\n\n{markdown_table(head, body)}")
-    return "\n".join(parts)
-
-
-def _beside_baselines(results: Sequence[ResultRow], variant: str) -> str:
-    ours = [row for row in results if row.metric == "UAR" and row.name == variant]
-    sets = [name for name in _unique(b.set for b in BASELINES) if any(row.set == name for row in ours)]
-    if not sets:
-        return ""
-    table: dict[tuple[str, int], dict[str, str]] = {}
-    for row in sorted(ours, key=lambda row: row.profile_n):
-        if row.set in sets:
-            table.setdefault((f"**this bundle ({variant})**", row.profile_n), {})[row.set] = (
-                f"{row.value:.3f}"
-            )
-    for quoted in BASELINES:
-        if quoted.set in sets:
-            system = f"{quoted.system} *(from design notes, not recomputed)*"
-            table.setdefault((system, quoted.profile_n), {})[quoted.set] = f"{quoted.value:.3f}"
-    rows = [
-        (who, _profile(size), *(cells.get(name, "–") for name in sets))
-        for (who, size), cells in table.items()
-    ]
-    return (
-        "### Beside the baselines (UAR)\n\nThe baselines are quoted **from design notes, not recomputed**;"
-        " all but the last saw RAVDESS speakers 01–18 only.\n\n"
-        + markdown_table(("system", "profile", *sets), rows)
-    )
-
-
-def _recalls(evaluation: Evaluation) -> str:
-    categories = _unique(name for recalls in evaluation.recalls.values() for name in recalls)
-    rows = [(s, *(_figure(recalls.get(c)) for c in categories)) for s, recalls in evaluation.recalls.items()]
-    return markdown_table(("set", *categories), rows)
-
-
 def _calibration(evaluation: Evaluation) -> str:
-    parts = []
-    if evaluation.ece:
-        rows = [(s, _figure(e.before), _figure(e.after), str(e.bins)) for s, e in evaluation.ece.items()]
-        head = ("set", "before", "after", "equal-mass bins")
-        parts.append("Expected calibration error (0 is best):\n\n" + markdown_table(head, rows))
-    if evaluation.risk_coverage:
-        wanted = (1.0, 0.9, 0.75, 0.5)
-        rows_ = [
-            (name, _figure(curve.area), *(_figure(_risk_at(curve.points, share)) for share in wanted))
-            for name, curve in evaluation.risk_coverage.items()
-        ]
-        head_ = ("set", "area", *(f"{share:.0%} answered" for share in wanted))
-        parts.append(
-            "What abstaining on the least confident buys: share of wrong answers among those given (area"
-            " under the risk–coverage curve: 0 is best).\n\n" + markdown_table(head_, rows_)
-        )
-    return "\n".join(parts) or _missing("calibration")
-
-
-def _risk_at(points: Sequence[tuple[float, float]], coverage: float) -> float | None:
-    """Risk at the smallest measured coverage that is at least the one asked for."""
-    enough = [(c, risk) for c, risk in points if c >= coverage - 1e-9]
-    return min(enough)[1] if enough else None
+    found = [tables.calibration_table(evaluation), tables.abstention_table(evaluation)]
+    return "\n".join(f"{t.note}\n\n{_body(t)}" for t in found if t.rows) or _missing("calibration")
 
 
 def _robustness(evaluation: Evaluation) -> str:
     hard = [row for row in evaluation.results if row.condition != "clean"]
-    return _result_tables(hard, evaluation.bundle.variant) or _missing("robustness")
+    conditions = "".join(
+        f"- `{name}`: {words}\n" for name, words in evaluation.conditions.items() if name != "clean"
+    )
+    found = [tables.result_table(hard, evaluation.bundle.variant, metric) for metric in (LOST, UAR)]
+    shown = [_shown(t) for t in found if t.rows]
+    if not shown:
+        return _missing("robustness")
+    note = (
+        "*UAR lost* is against the same clips undamaged (calls: without a leg), draw by draw; `calls_…`: simulated"
+        " callers of a balanced, a mostly neutral and one constant emotion, on a cold line.\n"
+    )
+    return "\n".join(filter(None, [conditions, note, *shown]))
+
+
+def _not_speech(evaluation: Evaluation) -> str:
+    found = [tables.sounds_table(evaluation), tables.sources_table(evaluation, SILENT_KINDS)]
+    return "\n".join(f"{t.note}\n\n{_body(t)}" for t in found if t.rows) or _missing("what is not speech")
+
+
+def _targets(evaluation: Evaluation) -> str:
+    table = tables.targets_table(evaluation)
+    return f"{table.note}\n\n{_body(table)}"
 
 
 def _gaps(evaluation: Evaluation) -> str:
-    parts = []
-    for kind, sets in evaluation.gaps.items():
-        rows = [
-            (name, group, f"{cell.value:.3f}", f"{cell.n:,}", str(cell.speakers))
-            for name, groups in sets.items()
-            for group, cell in groups.items()
-        ]
-        parts.append(f"UAR by {kind}:\n\n" + markdown_table(("set", kind, "UAR", "clips", "speakers"), rows))
+    found = [tables.gaps_table(evaluation, kind) for kind in ("sex", "language")]
+    parts = [f"{t.title}: {t.note}\n\n{_body(t)}" for t in found if t.rows]
     return "\n".join(parts) or _missing("gaps between groups")
+
+
+def _handed_in(evaluation: Evaluation) -> list[tuple[str, list[tables.Table]]]:
+    return [
+        (tables.AV, tables.generic(tables.AV, evaluation.av)),
+        ("Experiments", tables.experiment_tables(evaluation.experiments)),
+    ]
+
+
+def _sections(found: list[tables.Table]) -> str:
+    return "\n".join(_section(table) for table in found)
 
 
 def _cost(evaluation: Evaluation) -> str:
@@ -298,33 +264,17 @@ def _cost(evaluation: Evaluation) -> str:
     return markdown_table(("what", "figure", "note"), rows) if rows else _missing("cost")
 
 
-def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, a line a row; empty cells get a dash."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines)
+def _body(table: tables.Table) -> str:
+    return markdown_table(table.head, table.rows)
 
 
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split()) or "–"
+def _shown(table: tables.Table) -> str:
+    return f"**{table.title}**\n\n{_body(table)}"
 
 
-def _interval(row: ResultRow) -> str:
-    if row.low is None or row.high is None:
-        return f"{row.value:.3f}"
-    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
-
-
-def _counts(values: Iterable[int]) -> str:
-    """One number where all columns agree; a profile takes its utterances out of the test, so they may not."""
-    return " / ".join(f"{value:,}" for value in _unique(values))
-
-
-def _profile(size: int) -> str:
-    return "cold" if size == 0 else f"profile {size}"
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _section(table: tables.Table) -> str:
+    note = f"{table.note}\n\n" if table.note else ""
+    return f"### {table.title}\n\n{note}{_body(table)}"
 
 
 def _or_dash(value: int | None) -> str:
@@ -349,7 +299,3 @@ def _bullets(texts: Iterable[str]) -> str:
 
 def _missing(what: str) -> str:
     return f"Not measured in this evaluation ({what}).\n"
-
-
-def _unique(values: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(values))

@@ -8,31 +8,39 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.card_schema import Evaluation, ResultRow
-from training.model_card import markdown_table
+from training.evaluation_sets import COMBINED
+from training.measure import DESCRIBED_PROFILE, UAR
+from training.measure_calibration import POOLED
+from training.measure_gate import PUBLISHED, REJECTED
+from training.report.tables import headline_table, markdown_table, targets_table
 
 START, END = "<!-- figures -->", "<!-- /figures -->"
-NOISY = "snr_10db_loss_5pct"
 
 
 def figures(evaluation: Evaluation) -> str:
     """The block in Markdown, without its markers."""
-    bundle = evaluation.bundle
-    rows = {
-        (r.set, r.condition, r.profile_n): r
-        for r in evaluation.results
-        if r.name == bundle.variant and r.metric == "UAR"
-    }
-    head = ["set", "what", "cold", "profile of 50", "cold, 10 dB SNR and 5 % loss", "ECE"]
+    e = evaluation
+    head = ["set", "what", "cold", f"profile of {DESCRIBED_PROFILE}", "cold, 10 dB SNR and 5 % loss"]
     lines = []
-    for test in evaluation.sets:
-        cells = [_cell(rows, (test.name, c, n)) for c, n in (("clean", 0), ("clean", 50), (NOISY, 0))]
-        ece = evaluation.ece.get(test.name)
-        lines.append([test.name, test.what, *cells, "" if ece is None else f"{ece.after:.3f}"])
-    return "\n".join([_opening(evaluation), "", markdown_table(head, lines), *_rest(evaluation)])
+    for test in e.sets:
+        rows = (
+            e.find(test.name),
+            e.find(test.name, UAR, DESCRIBED_PROFILE),
+            e.find(test.name, UAR, 0, COMBINED),
+        )
+        lines.append([test.name, test.what, *map(_value, rows)])
+    parts = [_opening(e), "", markdown_table(head, lines), *_rest(e)]
+    if e.baselines:
+        table = headline_table(e)
+        parts += ["", "Beside what anybody could build, on the same renderings (UAR):", ""]
+        parts.append(markdown_table(table.head, table.rows))
+    goals = targets_table(e)
+    parts += ["", "What was to be reached:", "", markdown_table(goals.head, goals.rows).rstrip()]
+    return "\n".join(parts)
 
 
 def rewrite(readme: str, evaluation: Evaluation) -> str:
@@ -55,40 +63,56 @@ def read_evaluation(bundle: Path) -> Evaluation:
 def _opening(evaluation: Evaluation) -> str:
     bundle = evaluation.bundle
     total = bundle.parameters.get("total", sum(bundle.parameters.values())) / 1e6
-    minutes = (evaluation.seconds or 0) / 60
+    time = f", trained in {evaluation.seconds / 60:.0f} minutes" if evaluation.seconds else ""
     return (
-        f"`{bundle.name}` {bundle.version} ({bundle.variant}, {total:.1f} M parameters with its tokenizer), trained in "
-        f"{minutes:.0f} minutes on 2 shared CPU cores. Unweighted average recall (UAR) after 8 kHz µ-law, by speakers "
-        "never trained on, with 95 % intervals by speaker where there are two or more; *profile*: the line was heard "
-        "for 50 other utterances, without labels. ECE: calibration error, 15 bins, with that profile. The rest, and "
-        "how it was measured, is in the [model card](models/bundles/kowairo-8k/MODEL_CARD.md)."
+        f"`{bundle.name}` {bundle.version} ({bundle.variant}, {total:.1f} M parameters with its tokenizer){time}."
+        " Unweighted average recall (UAR) after 8 kHz µ-law, by speakers never trained on, with 95 % intervals by"
+        " speaker where there are two or more; *profile*: the line was heard for 50 other utterances, without labels."
+        f" The rest is in the [model card](models/bundles/{bundle.name}/MODEL_CARD.md); how it was measured, in"
+        " [docs/stages/evaluate.md](docs/stages/evaluate.md)."
     )
 
 
-def _rest(evaluation: Evaluation) -> Sequence[str]:
-    gate = {r.set: r for r in evaluation.results if r.metric == "share rejected"}
+def _rest(e: Evaluation) -> Sequence[str]:
     lines = []
-    if "gate_speech" in gate:
-        others = ", ".join(
-            f"{name.removeprefix('gate_')} {100 * row.value:.0f} %"
-            for name, row in gate.items()
-            if name != "gate_speech"
-        )
-        lines.append(f"- Rejected as *not speech*: speech {100 * gate['gate_speech'].value:.1f} %; {others}.")
-    for row in evaluation.results:
-        if row.set == "emodb4_loso":
-            lines.append(f"- EmoDB4, leave one speaker out, embedding + logistic regression: {_value(row)}.")
-    cost = "; ".join(f"{c.what} {c.value:.1f} {c.unit}" for c in evaluation.cost)
-    if cost:
-        lines.append(f"- Cost ({evaluation.cost[0].note}): {cost}.")
+    for name, size, words in (
+        (POOLED, 0, "all in-corpus test sets, cold"),
+        ("emodb4", DESCRIBED_PROFILE, "EmoDB4, with a profile"),
+    ):
+        row = e.calibrated(name, size)
+        if row is not None:
+            lines.append(
+                f"- Calibration error (ECE, 15 bins), {words}: {row.ece:.3f}; exact confidences would show"
+                f" {row.perfect:.3f}."
+            )
+    lines += _sounds(e)
+    left_out = e.find("emodb4_loso", model="embedding + LR")
+    if left_out is not None:
+        lines.append(f"- EmoDB4, one speaker left out, embedding + logistic regression: {_value(left_out)}.")
+    if e.cost:
+        cost = "; ".join(f"{c.what} {c.value:.1f} {c.unit}" for c in e.cost)
+        lines.append(f"- Cost ({e.cost[0].note}): {cost}.")
     return lines
 
 
-def _cell(rows: Mapping[tuple[str, str, int], ResultRow], key: tuple[str, str, int]) -> str:
-    return _value(rows[key]) if key in rows else "–"
+def _sounds(e: Evaluation) -> list[str]:
+    speech = e.find("speech", REJECTED)
+    published = [
+        f"{words} {100 * row.value:.1f} %"
+        for kind, words in (("music", "hold music"), ("ivr_prompt", "prompts"), ("tone", "network tones"))
+        if (row := e.find(kind, PUBLISHED)) is not None
+    ]
+    if speech is None or not published:
+        return []
+    return [
+        f"- Given an emotion although nobody speaks their mind: {', '.join(published)} of clips, while"
+        f" {100 * speech.value:.1f} % of speech is rejected as *not speech*."
+    ]
 
 
-def _value(row: ResultRow) -> str:
+def _value(row: ResultRow | None) -> str:
+    if row is None:
+        return "–"
     if row.low is None or row.high is None:
         return f"{row.value:.3f}"
     return f"{row.value:.3f} ({row.low:.2f}–{row.high:.2f})"

@@ -13,8 +13,10 @@ from training.evaluation_sets import (
     EvaluationSet,
     chosen_clips,
     evaluation_sets,
+    middle,
     noise_of,
     possible_conditions,
+    spread,
 )
 
 
@@ -82,4 +84,19 @@ def test_noise_is_of_the_test_split(tmp_path: Path) -> None:
 def test_without_noise_no_noisy_figure_is_given(tmp_path: Path) -> None:
     """A condition that can't be made is left out rather than measured clean under its name."""
     cache = cache_of(tmp_path, made.clip())
-    assert possible_conditions(cache) == ("clean", "loss_5pct")
+    assert possible_conditions(cache) == ("clean", "loss_5pct", "loss_10pct", "1s", "2s", "4s")
+
+
+def test_the_middle_of_the_speech() -> None:
+    """Cut to length around the middle of what is spoken; a clip that does not speak that long has none."""
+    clip = made.clip(offset=1_000, samples=16_000, lead=4_000, active=9_600)
+    cut = middle(clip, 1)
+    assert cut is not None
+    assert (cut.offset, cut.samples, cut.lead, cut.active) == (1_000 + 4_000 + 800, 8_000, 0, 8_000)
+    assert middle(clip, 2) is None
+
+
+def test_clips_are_spread_evenly() -> None:
+    """All where there are few or no limit is given."""
+    assert spread(10, 5) == [0, 2, 4, 6, 8]
+    assert spread(3, 5) == spread(3, 0) == [0, 1, 2]

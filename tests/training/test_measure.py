@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.training import made
@@ -14,13 +15,24 @@ from training.data.legs import LegKind
 from training.evaluate import headline, int8_loss
 from training.evaluation_sets import EvaluationSet
 from training.measure import (
+    ALL_SETS,
+    LOST,
+    UAR,
+    condition_words,
+    confusions_of,
     describe_set,
+    described,
+    embed_clean,
+    judge_clean,
     leave_one_speaker_out,
+    measure_clean,
     measure_cost,
-    measure_gate,
+    measure_gaps,
+    measure_grid,
+    measure_legs,
     row,
-    scored_uar,
 )
+from training.measure_intervals import uar
 from training.measurer import (
     Embedded,
     EvaluateConfig,
@@ -30,18 +42,24 @@ from training.measurer import (
     judge,
     judge_cold,
     judge_legs,
+    profile_draws,
 )
-from training.run import Run
 
-pytestmark = pytest.mark.slow
-
-CONFIG = EvaluateConfig(draws=3, bootstrap=50)
+BUNDLE = Path(__file__).parents[2] / "models" / "bundles" / "kowairo-8k"
+CONFIG = EvaluateConfig(draws=3, bootstrap=50, profile_sizes=(20,), grid_clips=4, baselines=())
+SET = EvaluationSet("made7", "made", "test", "", made.CATEGORIES)
 
 
 @pytest.fixture(scope="module")
-def measurer(debug_run: Run) -> Measurer:
-    """The debug bundle."""
-    return Measurer(debug_run.path("export"), "int8", threads=1)
+def measurer() -> Measurer:
+    """The bundle that ships."""
+    return Measurer(BUNDLE, "int8", threads=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> AudioCache:
+    """Made clips: one test speaker, two of each category."""
+    return made.write_cache(tmp_path_factory.mktemp("cache"), made.labelled_clips(), teacher_dim=0)
 
 
 @pytest.fixture(scope="module")
@@ -53,33 +71,38 @@ def data(measurer: Measurer) -> Embedded:
     vectors = 0.1 * rng.standard_normal((84, width)).astype(np.float32)
     vectors[np.arange(84), truth] += 1
     speakers = [f"s{i // 28}" for i in range(84)]
+    who = [("female", "en"), ("male", "en"), (None, "de")]
     clips = [
-        made.clip(id=f"{i}", speaker=speakers[i], sex=("female", "male", None)[i // 28]) for i in range(84)
+        made.clip(id=f"{i}", speaker=speakers[i], sex=who[i // 28][0], language=who[i // 28][1])
+        for i in range(84)
     ]
-    return Embedded(vectors, truth, speakers, clips, np.ones((84, 7), np.bool_))
+    return Embedded(vectors, truth, speakers, clips, np.ones((84, 7), np.bool_), np.arange(84))
 
 
-def perfect(data: Embedded, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None) -> Judged:
+def perfect(data: Embedded, rows: npt.NDArray[np.int64] | None = None) -> Judged:
     """Predictions that are all right."""
     chosen = np.arange(len(data.truth)) if rows is None else rows
-    return Judged(chosen, 5 * np.eye(7, dtype=np.float32)[data.truth[chosen]])
+    logits = 5 * np.eye(7, dtype=np.float32)[data.truth[chosen]]
+    return Judged(chosen, logits, np.zeros(len(chosen), np.int64))
 
 
 def test_a_profile_is_never_tested_on(measurer: Measurer, data: Embedded) -> None:
     """Each draw tests what it did not hear; its logits are the head's for the line of what it heard."""
     judged = judge(measurer, data, 20, CONFIG)
     assert judged is not None
-    draws = judged.rows.reshape(3, 64)
-    for draw, logits in zip(draws, judged.logits.reshape(3, 64, 7), strict=True):
-        assert len(set(draw.tolist())) == 64
-        heard = np.array(sorted(set(range(84)) - set(draw.tolist())))
-        expected = measurer.alone(data.vectors[draw], measurer.line(data.vectors[heard]), 20)["logits"]
-        np.testing.assert_allclose(logits, expected, atol=1e-4)
-    assert len({tuple(draw.tolist()) for draw in draws}) == 3
+    for number in range(3):
+        mine = judged.draw == number
+        tested = judged.rows[mine]
+        assert len(set(tested.tolist())) == 64
+        heard = np.array(sorted(set(range(84)) - set(tested.tolist())))
+        expected = measurer.alone(data.vectors[tested], measurer.line(data.vectors[heard]), 20)["logits"]
+        np.testing.assert_allclose(judged.logits[mine], expected, atol=1e-4)
+    assert len({tuple(judged.rows[judged.draw == n].tolist()) for n in range(3)}) == 3
 
 
 def test_small_sets_have_no_large_profile(measurer: Measurer, data: Embedded) -> None:
     """A profile of more than three quarters of the set would leave too few to test."""
+    assert profile_draws(84, 64, CONFIG) == []
     assert judge(measurer, data, 64, CONFIG) is None
     cold = judge(measurer, data, 0, CONFIG)
     assert cold is not None
@@ -97,95 +120,140 @@ def test_a_cold_line_is_the_population(measurer: Measurer, data: Embedded) -> No
 
 
 def test_legs_are_judged_cold(measurer: Measurer, data: Embedded) -> None:
-    """One prediction a clip, different from the one without a leg unless calibration switched it off."""
+    """One prediction a clip, each against its own leg."""
     judged = judge_legs(measurer, data, LegKind.CONSTANT, CONFIG)
     assert judged.logits.shape == (84, 7)
     assert np.array_equal(judged.rows, np.arange(84))
 
 
-def test_a_set_is_rendered_tokenised_and_encoded(measurer: Measurer, debug_run: Run) -> None:
-    """Every clip of the set once, truth and speakers with it; the same each time; nothing for a set without clips."""
-    cache = AudioCache(debug_run.path("prepare"))
-    test = EvaluationSet("x", "synthetic", "test", "", ("angry", "sad"))
-    config = EvaluateConfig(limit=4)
-    one, other = (embed_set(measurer, cache, test, "loss_5pct", config) for _ in range(2))
+def test_a_set_is_rendered_tokenised_and_encoded(measurer: Measurer, cache: AudioCache) -> None:
+    """Some of its clips in a damaged condition, all when clean; the same each time; nothing without clips."""
+    one, other = (embed_set(measurer, cache, SET, "loss_5pct", CONFIG) for _ in range(2))
     assert one is not None
     assert other is not None
     assert np.array_equal(one.vectors, other.vectors)
-    assert set(one.truth.tolist()) == {0, 5}
-    assert set(one.speakers) == {"synthetic:s5"}
-    assert one.allowed[0].tolist() == [True, False, False, False, False, True, False]
-    assert embed_set(measurer, cache, EvaluationSet("y", "nowhere", "test", "", ()), "clean", config) is None
+    assert one.chosen.tolist() == [0, 3, 6, 9, 12]
+    assert set(one.speakers) == {"made:f"}
+    clean = embed_set(measurer, cache, SET, "clean", CONFIG)
+    assert clean is not None
+    assert len(clean.truth) == 14
+    assert embed_set(measurer, cache, EvaluationSet("y", "nowhere", "test", "", ()), "clean", CONFIG) is None
 
 
-def test_the_gate_is_measured_by_kind(measurer: Measurer, data: Embedded, debug_run: Run) -> None:
-    """Without noise in the cache there is the share of speech that is rejected, and nothing else."""
-    (found,) = measure_gate(measurer, AudioCache(debug_run.path("prepare")), {"set": data})
-    assert (found["set"], found["n"], found["speakers"]) == ("gate_speech", 84, 3)
-    assert 0 <= found["value"] <= 1
+def test_threads_change_nothing(measurer: Measurer, cache: AudioCache) -> None:
+    """A clip's noise is drawn from its number, so it doesn't matter who comes first."""
+    single = EvaluateConfig(threads=1, limit=5, baselines=())
+    many = EvaluateConfig(threads=4, limit=5, baselines=())
+    one, other = (embed_set(measurer, cache, SET, "clean", config) for config in (single, many))
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one.vectors, other.vectors)
 
 
-def test_noise_is_measured_by_the_first_word_of_its_kind(
-    measurer: Measurer, data: Embedded, tmp_path: Path
-) -> None:
-    """Test noise only: two pieces of music and a background, each kind with its own share."""
-    noise = made.clip(corpus="noise", emotion=None, split="test", samples=4_000, lead=0, active=4_000)
-    kinds = {"1": "music_jazz", "2": "music_pop", "3": "background_street"}
-    clips = [replace(noise, id=n, speaker=f"noise:{n}", kind=kind) for n, kind in kinds.items()]
-    clips.append(replace(clips[0], id="4", split="train"))
-    rows = measure_gate(measurer, made.write_cache(tmp_path, clips, teacher_dim=0), {"set": data})
-    assert [(r["set"], r["n"]) for r in rows] == [
-        ("gate_background", 1),
-        ("gate_music", 2),
-        ("gate_speech", 84),
+def test_damage_is_held_against_the_same_clips(measurer: Measurer, cache: AudioCache) -> None:
+    """UAR and loss of every set and condition, and the mean over the sets; what is too short is left out."""
+    clean = embed_clean(measurer, cache, CONFIG)
+    rows = measure_grid(measurer, cache, clean, CONFIG, ("clean", "loss_10pct", "4s"))
+    assert {(r["set"], r["condition"], r["metric"]) for r in rows} == {
+        ("made7", "loss_10pct", UAR),
+        ("made7", "loss_10pct", LOST),
+        (ALL_SETS, "loss_10pct", LOST),
+    }
+    mine = next(r for r in rows if r["set"] == "made7" and r["metric"] == LOST)
+    mean = next(r for r in rows if r["set"] == ALL_SETS)
+    assert mean["value"] == mine["value"]
+    assert mine["n"] == 5
+
+
+def test_legs_are_held_against_none(measurer: Measurer, cache: AudioCache) -> None:
+    """Three kinds of call, each with its UAR and what it loses against the same line without a leg."""
+    clean = embed_clean(measurer, cache, CONFIG)
+    rows = measure_legs(measurer, cache, clean, CONFIG)
+    assert len(rows) == 3 * len(LegKind)
+    alone = uar(confusions_of(clean["made7"], judge_cold(measurer, clean["made7"]), CONFIG)).value
+    for kind in LegKind:
+        value, lost, mean = (r["value"] for r in rows if r["condition"] == f"calls_{kind.value}")
+        assert lost == mean == pytest.approx(alone - value)
+
+
+def test_clean_figures_are_by_profile(measurer: Measurer, data: Embedded) -> None:
+    """Cold and with a profile, UAR and macro-F1; the described one is with a profile of 50 or cold."""
+    judged = judge_clean(measurer, {"x": data}, CONFIG)
+    rows = measure_clean("int8", {"x": data}, judged, CONFIG)
+    assert [(r["profile_n"], r["metric"]) for r in rows] == [
+        (0, "UAR"),
+        (0, "macro-F1"),
+        (20, "UAR"),
+        (20, "macro-F1"),
     ]
+    assert described(judged)["x"][0] == 0
+    assert described({0: judged[0], 50: judged[20]})["x"][0] == 50
 
 
-def test_cost_is_of_every_part(debug_run: Run) -> None:
-    """Tokenizer, encoder and head, in milliseconds, on one thread."""
-    rows = measure_cost(debug_run.path("export"), "fp32")
-    assert [r["what"] for r in rows] == ["tokenizer, 4 s", "encoder fp32, 4 s", "head"]
+def test_cost_is_of_every_part() -> None:
+    """Tokenizer, encoder, head and all of it, in milliseconds, on one thread."""
+    rows = measure_cost(BUNDLE, "fp32")
+    assert [r["what"] for r in rows] == [
+        "tokenizer, 4 s",
+        "encoder fp32, 4 s",
+        "head",
+        "all parts, fp32, 4 s",
+    ]
+    assert rows[3]["value"] == pytest.approx(sum(r["value"] for r in rows[:3]))
     assert all(r["value"] > 0 and r["unit"] == "ms" and "one thread" in r["note"] for r in rows)
 
 
-def test_a_set_is_described(measurer: Measurer, data: Embedded) -> None:
-    """Recalls, confusion, calibration, abstention, and gaps of the speakers whose sex is known."""
-    found = describe_set(measurer, data, CONFIG)
+def test_a_set_is_described(data: Embedded) -> None:
+    """Recalls with intervals and the confusions, over the categories that the set holds."""
+    found = describe_set(data, perfect(data), CONFIG)
     assert list(found["recalls"]) == found["confusion"]["labels"]
-    assert np.array(found["confusion"]["matrix"]).sum() == 3 * 34
-    assert set(found["sex"]) == {"female", "male"}
-    assert all(group["speakers"] == 1 for group in found["sex"].values())
-    assert found["risk_coverage"]["points"][-1][0] == 1.0
-    assert 0 <= found["ece"]["after"] <= 1
+    assert found["recalls"]["angry"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert np.array(found["confusion"]["matrix"]).tolist() == (12 * np.eye(7)).tolist()
+
+
+def test_gaps_are_by_sex_and_language(data: Embedded) -> None:
+    """Speakers of unknown sex are left out; a language's figure is over all sets that speak it."""
+    gaps = measure_gaps({"x": data}, {"x": perfect(data)}, CONFIG)
+    assert {name: g["speakers"] for name, g in gaps["sex"]["x"].items()} == {"female": 1, "male": 1}
+    assert set(gaps["language"]["x"]) == {"de", "en"}
+    assert gaps["language"][ALL_SETS]["en"]["n"] == 56
+    assert gaps["language"][ALL_SETS]["en"]["value"] == 1.0
 
 
 def test_recall_and_its_interval(data: Embedded) -> None:
-    """All right: 1 with an interval of nothing; one speaker: no interval; a category that is not held can't be said."""
-    assert scored_uar(data, perfect(data), CONFIG) == (1.0, 1.0, 1.0)
-    assert scored_uar(data, perfect(data, np.arange(28)), CONFIG) == (1.0, None, None)
-    held = Embedded(data.vectors, data.truth, data.speakers, data.clips, data.allowed & (np.arange(7) != 0))
-    value, _, _ = scored_uar(held, perfect(held), CONFIG)
-    assert value == pytest.approx(6 / 7)
+    """All right: 1 with an interval of nothing; a category that is not held can't be said."""
+    drawn = uar(confusions_of(data, perfect(data), CONFIG))
+    assert (drawn.value, drawn.figure().low) == (1.0, 1.0)
+    allowed = data.allowed & (np.arange(7) != 0)
+    held = Embedded(data.vectors, data.truth, data.speakers, data.clips, allowed, data.chosen)
+    assert uar(confusions_of(held, perfect(held), CONFIG)).value == pytest.approx(6 / 7)
 
 
 def test_a_row_says_what_it_is_of(data: Embedded) -> None:
-    """Clips are counted once, however many draws they were in."""
-    test = EvaluationSet("made7", "made", "test", "", ())
-    found = row("int8", test, "clean", 20, data, perfect(data, np.array([0, 1, 1, 29])), CONFIG)
+    """Clips and speakers of the set, with the figure."""
+    found = row("int8", "made7", "clean", 20, UAR, uar(confusions_of(data, perfect(data), CONFIG)), data)
     assert (found["name"], found["set"], found["condition"], found["profile_n"]) == (
         "int8",
         "made7",
         "clean",
         20,
     )
-    assert (found["n"], found["speakers"], found["value"]) == (3, 3, 1.0)
+    assert (found["n"], found["speakers"], found["value"]) == (84, 3, 1.0)
 
 
 def test_speakers_are_left_out_one_by_one(data: Embedded) -> None:
     """On embeddings that hold the category, logistic regression learns it from the other speakers."""
-    found = leave_one_speaker_out(data, CONFIG)
+    found = leave_one_speaker_out(replace(data, vectors=data.vectors[:, :7]), CONFIG)
     assert found["value"] == 1.0
     assert (found["n"], found["speakers"], found["name"]) == (84, 3, "embedding + LR")
+
+
+def test_conditions_are_put_into_words() -> None:
+    """From the line's own numbers."""
+    words = condition_words()
+    assert words["snr_10db_loss_5pct"] == "noise at 10 dB SNR and 5 % of packets lost"
+    assert words["2s"] == "the middle 2 s of speech"
+    assert words["clean"] == "level and µ-law only"
 
 
 def result(name: str, set_: str, value: float, **changes: object) -> dict[str, object]:
@@ -219,6 +287,7 @@ def test_the_headline() -> None:
     """The default variant's clean figures, cold and with a profile of 50, by short names."""
     rows = [
         result("int8", "a", 0.61234567),
+        result("int8", "a", 0.5, metric="macro-F1"),
         result("int8", "a", 0.7, profile_n=50),
         result("int8", "a", 0.8, profile_n=200),
         result("int8", "a", 0.1, condition="snr_10db"),

@@ -24,7 +24,7 @@ def test_doctests() -> None:
     """The examples in the docstrings hold."""
     result = doctest.testmod(metrics)
     assert result.failed == 0
-    assert result.attempted >= 9
+    assert result.attempted >= 15
 
 
 def test_confusion_matrix_has_truth_in_rows() -> None:
@@ -96,6 +96,41 @@ def test_expected_calibration_error_ignores_the_order_of_ties() -> None:
     a = metrics.expected_calibration_error(posterior, [0, 0, 1, 1], bins=2)
     b = metrics.expected_calibration_error(posterior, [0, 1, 0, 1], bins=2)
     assert a == b == pytest.approx(0.2)
+
+
+def test_reliability_holds_every_clip_once() -> None:
+    """Bins in rising order whose sizes differ by at most one; fewer bins than asked for where there are fewer clips."""
+    bins = metrics.reliability([0.9, 0.5, 0.7, 0.6, 0.8], [True, False, True, True, False], bins=2)
+    assert [count for _, _, count in bins] == [3, 2]
+    assert bins[0][:2] == (pytest.approx(0.6), pytest.approx(2 / 3))
+    assert len(metrics.reliability([0.5], [True])) == 1
+
+
+def test_perfect_confidences_show_only_noise() -> None:
+    """Sure ones none, doubtful ones the more the fewer clips; the same for the same seed."""
+    assert metrics.perfect_calibration_error([1.0] * 30) == 0
+    few, many = (metrics.perfect_calibration_error([0.7] * n) for n in (150, 6000))
+    assert few > 3 * many > 0
+    assert metrics.perfect_calibration_error([0.7] * 150, seed=0) == few
+
+
+def test_log_loss_by_hand() -> None:
+    """The mean of −ln 0.5 and −ln 0.1; a certain mistake is bounded."""
+    expected = -(math.log(0.5) + math.log(0.1)) / 2
+    assert metrics.log_loss([[0.5, 0.5], [0.1, 0.9]], [0, 0]) == pytest.approx(expected)
+    assert metrics.log_loss([[0.0, 1.0]], [0]) == pytest.approx(-math.log(1e-12))
+
+
+@given(
+    st.lists(st.floats(0.01, 1), min_size=3, max_size=3), st.lists(st.floats(0.01, 1), min_size=3, max_size=3)
+)
+def test_jensen_shannon_is_a_symmetric_divergence(one: list[float], other: list[float]) -> None:
+    """Between 0 and 1, 0 only for the same shares, the same both ways."""
+    p, q = (np.array([v]) / np.sum(v) for v in (one, other))
+    found = metrics.jensen_shannon(p, q)[0]
+    assert 0 <= found <= 1
+    assert found == pytest.approx(metrics.jensen_shannon(q, p)[0])
+    assert metrics.jensen_shannon(p, p)[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_brier_score_by_hand() -> None:

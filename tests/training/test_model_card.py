@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from training.baselines import BASELINES
+from tests.training.report.made_evaluation import plain as _evaluation
+from tests.training.report.made_evaluation import result as _result
 from training.card_schema import Evaluation
 from training.model_card import CardError, render_card
 
@@ -29,80 +30,6 @@ _MANIFEST: dict[str, Any] = {
 }
 
 
-def _result(**changes: Any) -> dict[str, Any]:
-    row = {
-        "name": "int8",
-        "set": "emodb4",
-        "condition": "clean",
-        "profile_n": 0,
-        "metric": "UAR",
-        "value": 0.7012,
-        "low": 0.6512,
-        "high": 0.7512,
-        "n": 339,
-        "speakers": 10,
-    }
-    return row | changes
-
-
-def _evaluation(**changes: Any) -> dict[str, Any]:
-    full: dict[str, Any] = {
-        "schema_version": 1,
-        "bundle": {
-            "name": "kowairo-8k",
-            "version": "0.1.0",
-            "variant": "int8",
-            "parameters": {"tokenizer": 400_000, "encoder": 2_000_000},
-            "sizes": {"encoder.int8.onnx": 2_340_000},
-        },
-        "created": "2025-01-31",
-        "commit": "abc123",
-        "config": "training/configs/run/default.yaml",
-        "seconds": 4380.0,
-        "seed": 7,
-        "stages": [{"name": "tokenizer", "what": "audio VQ-VAE", "steps": 1500, "seconds": 900.0}],
-        "teachers": [{"name": "Whisper-base", "licence": "MIT", "used_for": "frame features"}],
-        "corpora": [
-            {
-                "name": "ravdess",
-                "language": "en",
-                "licence": "CC BY-NC-SA 4.0",
-                "cite": "Livingstone & Russo 2018",
-                "clips": 1440,
-                "speakers": 24,
-                "hours": 1.48,
-                "used_for": "training and test",
-            },
-            {
-                "name": "librispeech",
-                "licence": "CC BY 4.0",
-                "clips": 351,
-                "hours": 1.09,
-                "used_for": "tokens",
-            },
-        ],
-        "sets": [{"name": "emodb4", "what": "EmoDB, never trained on", "categories": ["angry", "neutral"]}],
-        "results": [
-            _result(),
-            _result(profile_n=20, value=0.7512, n=319),
-            _result(name="fp32", value=0.7112),
-            _result(set="own", value=0.5512, low=None, high=None, speakers=1),
-            _result(condition="snr_10db", value=0.6112),
-            _result(metric="macro-F1", value=0.6812),
-        ],
-        "recalls": {"emodb4": {"angry": 0.9012, "neutral": None}},
-        "confusion": {"emodb4": {"labels": ["angry", "neutral"], "matrix": [[114, 13], [11, 68]]}},
-        "ece": {"emodb4": {"before": 0.1512, "after": 0.0412, "bins": 15}},
-        "risk_coverage": {
-            "emodb4": {"area": 0.1812, "points": [[0.5, 0.1212], [0.8, 0.2212], [1.0, 0.3012]]}
-        },
-        "gaps": {"sex": {"emodb4": {"female": {"value": 0.6612, "n": 180, "speakers": 5}}}},
-        "cost": [{"what": "encoder", "value": 1300.0, "unit": "× real time", "note": "one core"}],
-        "limits": ["Never tried with | pipes."],
-    }
-    return {key: value for key, value in (full | changes).items() if value is not ...}
-
-
 def _section(card: str, name: str) -> str:
     found = re.search(rf"^## {re.escape(name)}\n\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
     assert found is not None, f"no section {name}"
@@ -120,12 +47,18 @@ def test_a_card_has_every_section() -> None:
         "Data",
         "How it was trained",
         "Figures",
+        "Targets",
         "Calibration and abstention",
+        "Not speech",
         "Robustness",
         "Gaps between groups",
         "Cost",
         "Limits",
     ]
+    full = render_card(_evaluation(av={"a": 1}, experiments=[{"b": 2}]), _MANIFEST)
+    assert "Audio and video: " not in full
+    assert "| a | 1 |" in _section(full, "Audio and video")
+    assert "| 2 |" in _section(full, "Experiments")
 
 
 def test_tables_are_rectangular() -> None:
@@ -156,25 +89,24 @@ def test_details_come_from_manifest_and_evaluation() -> None:
 def test_figures_stand_with_their_intervals_by_profile() -> None:
     """Cold and profile are columns of one row; one speaker has no interval; the bundle's variant leads."""
     figures = _section(render_card(_evaluation(), _MANIFEST), "Figures")
-    assert "| set | condition | model | cold | profile 20 | clips | speakers |" in figures
-    row = "| emodb4 | clean | int8 | 0.701 [0.651, 0.751] | 0.751 [0.651, 0.751] | 339 / 319 | 10 |"
+    assert "| set | condition | model | cold | profile 20 | profile 50 | clips | speakers |" in figures
+    row = "| emodb4 | clean | int8 | 0.701 [0.651, 0.751] | 0.751 [0.651, 0.751] | 0.891 [0.651, 0.751] |"
     assert row in figures
-    assert "| own | clean | int8 | 0.551 | – | 339 | 1 |" in figures
+    assert "| own | clean | int8 | 0.551 | – | – | 339 | 1 |" in figures
     assert figures.index("| own | clean | int8") < figures.index("| emodb4 | clean | fp32 | 0.711")
     assert "**macro-F1**" in figures
-    assert "| emodb4 | 0.901 | – |" in figures
+    assert "| emodb4 | profile 50 | 0.901 [0.850, 0.950] | – |" in figures
     assert "| angry | 114 | 13 |" in figures
+    assert "| listener, smoothed | 0.221" in figures
+    assert "| baved_arousal | clean | int8 | 0.621" in figures
 
 
-def test_baselines_are_marked_as_quoted() -> None:
-    """Only sets that were measured get a column, and every quoted row says where it is from."""
+def test_baselines_are_of_this_run() -> None:
+    """Beside the bundle, by what they were trained on; what was not installed is said; without any, no table."""
     figures = _section(render_card(_evaluation(), _MANIFEST), "Figures")
-    assert "| system | profile | emodb4 |" in figures
-    assert "| **this bundle (int8)** | profile 20 | 0.751 |" in figures
-    quoted = [row for row in figures.splitlines() if "Whisper" in row or "eGeMAPS" in row]
-    assert len(quoted) == len([b for b in BASELINES if b.set == "emodb4"])
-    assert all("from design notes, not recomputed" in row for row in quoted)
-    other = render_card(_evaluation(results=[_result(set="own")]), _MANIFEST)
+    assert "| eGeMAPSv02 + LR | all train splits | cold | 0.501 |" in figures
+    assert "- Whisper-tiny + LR: not measured" in figures
+    other = render_card(_evaluation(baselines=[]), _MANIFEST)
     assert "Beside the baselines" not in other
 
 
@@ -187,6 +119,7 @@ def test_what_was_not_measured_says_so() -> None:
         "Figures",
         "Calibration and abstention",
         "Robustness",
+        "Not speech",
         "Gaps between groups",
         "Cost",
     ):
@@ -194,14 +127,23 @@ def test_what_was_not_measured_says_so() -> None:
     assert "0.7" not in _section(card, "Figures")
 
 
-def test_robustness_gaps_calibration_and_cost_are_shown() -> None:
-    """Each from its own part of the file; risk is read at the next measured coverage."""
+def test_every_other_part_is_shown() -> None:
+    """Targets, robustness, gaps, calibration, what is not speech and cost, each from its own part of the file."""
     card = render_card(_evaluation(), _MANIFEST)
-    assert "| emodb4 | snr_10db | int8 | 0.611" in _section(card, "Robustness")
-    assert "| emodb4 | female | 0.661 | 180 | 5 |" in _section(card, "Gaps between groups")
+    assert "| speech rejected | ≤ 2 % | 1.12 % of 3,000 | yes |" in _section(card, "Targets")
+    robustness = _section(card, "Robustness")
+    assert "- `snr_10db`: noise at 10 dB SNR" in robustness
+    assert "| emodb4 | snr_10db | int8 | 0.611" in robustness
+    assert "| mean of sets | snr_10db | int8 | 0.081" in robustness
+    assert "| emodb4 | female | 0.661 | 0.100 | 180 | 5 |" in _section(card, "Gaps between groups")
     calibration = _section(card, "Calibration and abstention")
-    assert "| emodb4 | 0.151 | 0.041 | 15 |" in calibration
-    assert "| emodb4 | 0.181 | 0.301 | 0.301 | 0.221 | 0.121 |" in calibration
+    assert "| in_corpus | cold | 0.041 [0.031, 0.051] | 0.011 | 0.151 | 0.061 |" in calibration
+    assert (
+        "| in_corpus | 0.181 | 0.301 | 0.350 | 0.801 [0.750, 0.850] | 0.221 [0.200, 0.250] |" in calibration
+    )
+    sounds = _section(card, "Not speech")
+    assert "| ivr_prompt | 0.100 [0.651, 0.751] | 0.800 [0.651, 0.751] | 125 |" in sounds
+    assert "| ivr_prompt | a voice | 0.100 | 0.800 | 125 |" in sounds
     assert "| encoder | 1,300 × real time | one core |" in _section(card, "Cost")
 
 
@@ -247,7 +189,7 @@ def test_cells_cannot_break_a_table() -> None:
         ({"confusion": {"a": {"labels": ["x"], "matrix": [[1, 2]]}}}, "expected a 1 × 1 matrix"),
         ({"bundle": ...}, "bundle"),
         ({"surprise": 1}, "surprise"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 1}, "schema_version"),
     ],
 )
 def test_a_malformed_evaluation_is_refused(changes: dict[str, Any], problem: str) -> None:
