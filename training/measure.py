@@ -39,7 +39,7 @@ UAR, LOST, F1 = "UAR", "UAR lost", "macro-F1"
 ALL_SETS = "mean of sets"
 NO_GROUP = {"", "und"}
 LEAST_GROUP = 20
-"""A group of fewer clips is not reported."""
+"""A group of fewer clips is not reported, and a set with fewer in a condition is not in its mean."""
 
 Confusions = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -127,7 +127,9 @@ def measure_grid(
                 less = uar(confusions_of(same, well, config)).minus(value)
                 rows.append(row(measurer.name, test.name, condition, size, UAR, value, data))
                 rows.append(row(measurer.name, test.name, condition, size, LOST, less, data))
-                if test.name in whole:
+                if test.name in whole and len(data.truth) >= min(
+                    LEAST_GROUP, config.grid_clips or LEAST_GROUP
+                ):
                     lost.setdefault(size, []).append(less)
                     sizes.setdefault(size, []).append(data)
         rows += [_mean_row(measurer.name, condition, size, lost[size], sizes[size]) for size in lost]
