@@ -37,6 +37,7 @@ from training.measure_av import measure_av
 from training.prepare import prepare
 from training.pretrain import pretrain
 from training.provenance import TEACHERS, commit, corpus_rows, parameter_counts, stage_rows, token_perplexity
+from training.report.av_rows import av_rows
 from training.run_config import RunConfig
 from training.teach import teach
 from training.tokenise import tokenise
@@ -249,7 +250,7 @@ class Run:
         if folder is None or not any(c.face_offset >= 0 and c.split in ("dev", "test") for c in cache.clips):
             return None
         store, video = TokenStore(self.path("tokenise")), VideoTokens(folder)
-        return measure_av(self.pretrained(), cache, store, video, self.config.evaluate_av)
+        return av_rows(measure_av(self.pretrained(), cache, store, video, self.config.evaluate_av))
 
     def _experiments(self) -> dict[str, Any]:
         """Summaries of experiments that lie beside the reports."""

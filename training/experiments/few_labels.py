@@ -38,7 +38,11 @@ PRETRAINED = "pretrained"
 
 @dataclass(frozen=True, slots=True)
 class FewLabelsSettings:
-    """What both arms share. first_stop: steps before dev is first looked at; it doubles from there to `loop.steps`."""
+    """What both arms share. first_stop: steps before dev is first looked at; it doubles from there to `loop.steps`.
+
+    By default that is the end: early on the loss of a cold line rises while recall does too, so that stopping there
+    kept arms from scratch untrained.
+    """
 
     shares: tuple[float, ...] = (0.01, 0.05, 0.10, 1.0)
     loop: LoopConfig = field(
@@ -46,7 +50,7 @@ class FewLabelsSettings:
             steps=360, learning_rate=5e-4, warmup=20, ema_decay=0.99, device="cpu"
         )
     )
-    first_stop: int = 45
+    first_stop: int = 360
     batches: TokenBatchConfig = field(
         default_factory=lambda: TokenBatchConfig(budget_frames=2400, max_frames=100)
     )
@@ -58,7 +62,7 @@ class FewLabelsSettings:
     def stops(self) -> list[int]:
         """After how many steps dev is looked at.
 
-        >>> FewLabelsSettings().stops()
+        >>> FewLabelsSettings(first_stop=45).stops()
         [45, 90, 180, 360]
         """
         stops = [min(self.first_stop, self.loop.steps)]
