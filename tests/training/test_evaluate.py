@@ -57,6 +57,7 @@ def test_everything_is_written(tmp_path: Path) -> None:
         "macro-F1",
         "UAR lost",
         "share rejected",
+        "share named",
         "share published",
     }
     assert {c.set for c in read.calibration} == {"made7", "in_corpus"}
