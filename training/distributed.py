@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from training.device import pick_device
+
+LEAVE_TIMEOUT = timedelta(seconds=10)
+"""How long a process waits for the others before it leaves."""
 
 
 class WorldError(RuntimeError):
@@ -99,6 +103,10 @@ def joined(device: str = "auto") -> Iterator[World]:
     try:
         yield current_world()
     finally:
+        if chosen.type == "cpu":
+            # Who leaves first closes connections that gloo's threads in the others still read: they would abort.
+            with suppress(RuntimeError):  # another process is gone already, or still at work
+                dist.monitored_barrier(timeout=LEAVE_TIMEOUT)
         dist.destroy_process_group()
 
 

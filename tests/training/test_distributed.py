@@ -120,7 +120,7 @@ def test_one_process_goes_on_where_two_were(alone: Path, tmp_path: Path) -> None
 def test_all_stop_at_a_loss_that_is_no_number(tmp_path: Path) -> None:
     """One process's batch is spoilt: both stop at its step, with its name, and no weights are left behind."""
     ended = Group(tmp_path / "run", 2, spoil_at=17).finish()
-    assert [code for code, _ in ended] == [1, 1]
+    assert all(code != 0 for code, _ in ended)
     for _, errors in ended:
         assert "NonFiniteLossError: loss is nan at step 8" in errors
     assert not (tmp_path / "run" / "model.safetensors").exists()
