@@ -15,7 +15,7 @@ TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 BASELINES := $(VENV)/.installed-$(EXTRA)-train-dev-teachers-baselines
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock image-lint clean
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock image-lint asterisk clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirement
 
 image-lint: $(VENV)/bin/hadolint ## lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
+
+asterisk: ## unpack a real Asterisk for the tests (as root, on Debian): build/asterisk or KOWAIRO_TEST_ASTERISK
+	@sh scripts/asterisk.sh $(or $(KOWAIRO_TEST_ASTERISK),build/asterisk)
 
 clean: ## remove .venv and every cache
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

@@ -7,7 +7,7 @@ length to the last digit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
@@ -16,35 +16,39 @@ from app.domain import SAMPLE_RATE_HZ, Leg
 
 
 class Kind(Enum):
-    """What a sample was: sound that came, a gap filled with silence, sound dropped during a pause."""
+    """What a sample was: sound that came, lost and silent, lost and concealed, sound dropped during a pause."""
 
     HEARD = auto()
     LOST = auto()
+    CONCEALED = auto()
     PAUSED = auto()
 
 
 @dataclass(slots=True)
 class Counts:
-    """Samples at 8 kHz by kind."""
+    """Samples at 8 kHz by kind. concealed: those of the lost in whose place something is heard."""
 
     heard: int = 0
     lost: int = 0
     paused: int = 0
+    concealed: int = 0
 
     def __iadd__(self, other: Counts) -> Self:
         self.heard += other.heard
         self.lost += other.lost
         self.paused += other.paused
+        self.concealed += other.concealed
         return self
 
     def add(self, kind: Kind, samples: int) -> None:
         """Count samples of one kind."""
         if kind is Kind.HEARD:
             self.heard += samples
-        elif kind is Kind.LOST:
-            self.lost += samples
-        else:
+        elif kind is Kind.PAUSED:
             self.paused += samples
+        else:
+            self.lost += samples
+            self.concealed += samples if kind is Kind.CONCEALED else 0
 
 
 class Timeline:
@@ -72,9 +76,10 @@ class Timeline:
             self._runs.append((end, kind))
         return end - before
 
-    def restart(self) -> None:
-        """Count from here, as a flushed resampler does."""
+    def restart(self, in_hz: int | None = None) -> None:
+        """Count from here, as a flushed resampler does; in_hz: where the sender's rate changes."""
         self._base, self._in_samples = self._end(), 0
+        self._in_hz = self._in_hz if in_hz is None else in_hz
 
     def take(self, samples: int) -> Counts:
         """The kinds of the next `samples` at 8 kHz."""
@@ -98,7 +103,8 @@ class AudioAccount:
     """Where the samples of one leg went (at 8 kHz): scored + silence + rejected + lost = the whole leg.
 
     scored_samples: inside utterances whose scores are published. silence_samples: outside utterances.
-    rejected_samples: by reason, `paused`, `blip` or an abstention's. lost_samples: never arrived, filled.
+    rejected_samples: by reason: `paused`, `blip`, `failed`, an abstention's, or the kind of what is not speech
+    (`music`, `tone`, `prompt`, `noise`). lost_samples: never arrived, filled.
     """
 
     scored_samples: int
@@ -111,6 +117,14 @@ class AudioAccount:
         """The leg's length."""
         rejected = sum(self.rejected_samples.values())
         return self.scored_samples + self.silence_samples + rejected + self.lost_samples
+
+    def outcomes(self) -> Iterator[tuple[str, str, int]]:
+        """Every part: outcome, reason (empty but for what was rejected), samples."""
+        yield "scored", "", self.scored_samples
+        yield "silence", "", self.silence_samples
+        yield "lost", "", self.lost_samples
+        for reason, samples in self.rejected_samples.items():
+            yield "rejected", reason, samples
 
     def body(self) -> dict[str, object]:
         """As JSON, in seconds."""

@@ -14,8 +14,9 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from app.audio.g711 import PcmArray, encode
+from app.audio.g711 import PcmArray, encode, float_to_pcm, pcm_to_float
 from app.audio.recording import Recording
+from app.audio.resample import StreamingResampler
 from app.domain import Encoding
 
 MESSAGE_S = 0.02
@@ -45,6 +46,30 @@ class Pace:
             await self.sleep(left)
 
 
+def telephone_frames(
+    recordings: Sequence[Recording], sample_rate_hz: int | None = None
+) -> Iterator[tuple[PcmArray, ...]]:
+    """The audio of one recording, or of two side by side, in pieces of 20 ms: int16 [n] for every channel.
+
+    sample_rate_hz: what the audio is resampled to; None keeps the recordings' rate, which must be one then. The
+    shorter of two recordings is filled with silence; only the last piece may be shorter than 20 ms.
+
+    Raises:
+        RecordingError: damaged audio.
+        ValueError: recordings of different rates, and none was asked for.
+    """
+    rates = {recording.sample_rate_hz for recording in recordings}
+    if sample_rate_hz is None and len(rates) != 1:
+        raise ValueError(f"expected recordings of one rate, got {sorted(rates)} Hz")
+    rate_hz = sample_rate_hz or rates.pop()
+    frame = round(MESSAGE_S * rate_hz)
+    pieces = [_frames(_at_rate(recording, rate_hz), frame) for recording in recordings]
+    for found in itertools.zip_longest(*pieces):
+        longest = max(len(piece) for piece in found if piece is not None)
+        filled = [_filled(piece, longest, r.channels) for piece, r in zip(found, recordings, strict=True)]
+        yield tuple(np.concatenate(filled, axis=1).T)
+
+
 def telephone_messages(recordings: Sequence[Recording], encoding: Encoding) -> Iterator[bytes]:
     """The audio of one recording, or of two side by side, as binary messages of 20 ms.
 
@@ -54,15 +79,8 @@ def telephone_messages(recordings: Sequence[Recording], encoding: Encoding) -> I
         RecordingError: damaged audio.
         ValueError: recordings of different rates.
     """
-    rates = {recording.sample_rate_hz for recording in recordings}
-    if len(rates) != 1:
-        raise ValueError(f"expected recordings of one rate, got {sorted(rates)} Hz")
-    frame = round(MESSAGE_S * rates.pop())
-    pieces = [_frames(recording, frame) for recording in recordings]
-    for legs in itertools.zip_longest(*pieces):
-        longest = max(len(leg) for leg in legs if leg is not None)
-        filled = [_filled(leg, longest, r.channels) for leg, r in zip(legs, recordings, strict=True)]
-        yield encode(np.concatenate(filled, axis=1).reshape(-1), encoding)
+    for legs in telephone_frames(recordings):
+        yield encode(np.stack(legs, axis=1).reshape(-1), encoding)
 
 
 async def play_call(
@@ -163,10 +181,22 @@ class _Speaker:
             await self._socket.close()  # a recording that breaks off in the middle: the call must not hang
 
 
-def _frames(recording: Recording, frame: int) -> Iterator[PcmArray]:
-    """The recording in pieces of `frame` samples, the last one may be shorter: int16 [n, channels]."""
-    rest: PcmArray | None = None
+def _at_rate(recording: Recording, rate_hz: int) -> Iterator[PcmArray]:
+    """The recording's blocks at another rate: int16 [n, channels]."""
+    if recording.sample_rate_hz == rate_hz:
+        yield from recording.blocks()
+        return
+    legs = [StreamingResampler(recording.sample_rate_hz, rate_hz) for _ in range(recording.channels)]
     for block in recording.blocks():
+        ready = [leg.push(pcm_to_float(column)) for leg, column in zip(legs, block.T, strict=True)]
+        yield float_to_pcm(np.stack(ready, axis=1))
+    yield float_to_pcm(np.stack([leg.flush() for leg in legs], axis=1))
+
+
+def _frames(blocks: Iterable[PcmArray], frame: int) -> Iterator[PcmArray]:
+    """The blocks cut into pieces of `frame` samples, the last one may be shorter: int16 [n, channels]."""
+    rest: PcmArray | None = None
+    for block in blocks:
         rest = block if rest is None else np.concatenate([rest, block])
         whole = len(rest) // frame * frame
         for begin in range(0, whole, frame):

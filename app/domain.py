@@ -13,15 +13,21 @@ import numpy.typing as npt
 SAMPLE_RATE_HZ = 8_000
 """Rate of canonical audio: mono float32 in [-1, 1] per leg."""
 
+TONE = "tone"
+"""The kind of what is not speech but a tone of the network."""
+OTHER = "other"
+"""The kind of what is not speech, where nothing says what it is."""
+
 FloatArray = npt.NDArray[np.float32]
 TokenArray = npt.NDArray[np.int64]
 
 
 class Leg(StrEnum):
-    """One side of a call."""
+    """One side of a call; `MIXED`: a wire that cannot tell the sides apart."""
 
     CUSTOMER = "customer"
     AGENT = "agent"
+    MIXED = "mixed"
 
 
 class Encoding(StrEnum):
@@ -35,6 +41,10 @@ class Encoding(StrEnum):
     def sample_bytes(self) -> int:
         """Bytes per sample of one channel."""
         return 2 if self is Encoding.PCM_S16LE else 1
+
+    def at(self, sample_rate_hz: int) -> str:
+        """The codec as records name it: the encoding and the sender's rate, `pcm_mulaw/8000`."""
+        return f"{self.value}/{sample_rate_hz}"
 
 
 class AbstainReason(StrEnum):
@@ -54,16 +64,26 @@ class AbstainReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """The audio of a stream: `channels` are interleaved in the order given."""
+    """The audio of a stream: `channels` are interleaved in the order given.
+
+    separate: they are not interleaved, but tracks of their own; each packet names its track, and each track has
+    its own clock.
+    """
 
     encoding: Encoding
     sample_rate_hz: int
     channels: tuple[Leg, ...]
+    separate: bool = False
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample instant over all channels."""
-        return self.encoding.sample_bytes * len(self.channels)
+        """Bytes of one sample instant of a packet: of one track, or over all interleaved channels."""
+        return self.encoding.sample_bytes * (1 if self.separate else len(self.channels))
+
+    @property
+    def tracks(self) -> tuple[tuple[Leg, ...], ...]:
+        """The legs that share packets and a clock, by track."""
+        return tuple((leg,) for leg in self.channels) if self.separate else (self.channels,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +106,12 @@ class AudioPacket:
     """Audio as it arrived: whole or broken sample instants, interleaved over the call's channels.
 
     `position_samples` is where the packet starts on the sender's sample clock (at the sender's rate), or
-    None when the wire has no clock and packets are contiguous.
+    None when the wire has no clock and packets are contiguous. track: index into `AudioFormat.tracks`.
     """
 
     payload: bytes
     position_samples: int | None = None
+    track: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +120,20 @@ class AudioQuality:
 
     snr_db: speech power over the leg's noise floor, None while the floor is unknown.
     clipped: share of samples at full scale, [0, 1].
-    packet_loss: share of the utterance that was concealed or filled, [0, 1].
+    packet_loss: share of the utterance that never arrived, [0, 1].
+    level_dbfs: mean power of its voiced frames, None where none is voiced.
+    concealed: share of the utterance that was made here for what never arrived, [0, 1].
+    codec: how the sender wrote it (`Encoding.at`), None where nobody sent it.
+    jitter_ms: interarrival jitter as it ended (`app.audio.jitter`), None where nothing arrived in packets.
     """
 
     snr_db: float | None
     clipped: float
     packet_loss: float
+    level_dbfs: float | None = None
+    concealed: float = 0.0
+    codec: str | None = None
+    jitter_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +142,8 @@ class Utterance:
 
     tokens: int64 [K, T], None when the utterance must not be or could not be tokenised.
     start_s, end_s: seconds on the leg's sample clock. speech_s: voiced seconds inside it.
-    reason: an abstention already known (policy, too short, too noisy), with a `detail` for people.
+    reason: an abstention already known (policy, a tone, too short, too noisy), with a `detail` for people.
+    tone: the network's tone that it is, where it is one (`app.audio.tones.ToneKind`).
     """
 
     call_id: str
@@ -126,6 +156,23 @@ class Utterance:
     quality: AudioQuality
     reason: AbstainReason | None = None
     detail: str | None = None
+    tone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LineEvent:
+    """Something heard on the line that is not speech, and told instead of an emotion.
+
+    kind: `tone`, or one of the bundle's rejected kinds (music, prompt, noise …); `other` where the bundle tells none.
+    name: which tone. start_s, end_s: seconds on the leg's clock.
+    """
+
+    call_id: str
+    leg: Leg
+    kind: str
+    name: str | None
+    start_s: float
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +202,7 @@ class UtteranceRecord:
     latency_ms: end of utterance to record, None where there was no clock (a file).
     event: what the speaker utters without words (laughter …), None where nothing of the kind is heard or the head
         knows none; event_score: its posterior among kinds of sound.
+    not_speech_kind: what it is where it is not speech, None where the head cannot tell; not_speech_name: which tone.
     """
 
     call_id: str
@@ -178,3 +226,13 @@ class UtteranceRecord:
     latency_ms: float | None = None
     event: str | None = None
     event_score: float | None = None
+    not_speech_kind: str | None = None
+    not_speech_name: str | None = None
+
+    @property
+    def line_event(self) -> LineEvent | None:
+        """The record as an event of the line, where it is not speech."""
+        if self.reason is not AbstainReason.NOT_SPEECH:
+            return None
+        kind = self.not_speech_kind or OTHER
+        return LineEvent(self.call_id, self.leg, kind, self.not_speech_name, self.start_s, self.end_s)

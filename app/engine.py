@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from app.inference.encoder import Encoder
 from app.inference.line_profile import ProfileBook
 from app.inference.scorer import Scorer
 from app.inference.tokenizer import Tokenizer
+from app.keys import KeyRules
 from app.leg import AbstainRules
 from app.ort import Runtime
 from app.pipeline import CallPipeline, PipelineParts
@@ -89,6 +90,7 @@ def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore
     """
     # What the settings alone can get wrong is found before the bundle is read.
     endpoint, policy = endpoint_config(settings.audio), policy_config(settings)
+    keys = key_rules(settings)
     inference = settings.inference
     runtime = Runtime(inference.provider, inference.threads)
     bundle = load_bundle(settings.bundle.resolved_path(), runtime, variant=settings.bundle.variant)
@@ -104,7 +106,7 @@ def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore
     for line, rules in settings.lines.items():
         if rules.profile_frozen:
             profiles.set_frozen(line, True)
-    session = _session_parts(bundle, settings, endpoint, policy)
+    session = _session_parts(bundle, settings, endpoint, policy, keys)
     return Engine(
         parts=PipelineParts(session, scorer, profiles),
         model=scorer.model,
@@ -147,6 +149,7 @@ def policy_config(settings: Settings) -> PolicyConfig:
             line: LinePolicy(
                 require_consent=rules.require_consent,
                 require_notice=rules.require_notice,
+                score_mixed=rules.score_mixed,
                 agent_scoring_purpose=None
                 if rules.agent_scoring_purpose is None
                 else ScoringPurpose(rules.agent_scoring_purpose),
@@ -156,17 +159,39 @@ def policy_config(settings: Settings) -> PolicyConfig:
     )
 
 
+def key_rules(settings: Settings) -> dict[str, KeyRules]:
+    """The keys that pause and resume calls, by line.
+
+    Raises:
+        SettingsError: keys that no telephone has.
+    """
+    rules: dict[str, KeyRules] = {}
+    for line, own in settings.lines.items():
+        try:
+            rules[line] = KeyRules(own.pause_keys, own.resume_keys)
+        except ValueError as error:
+            raise SettingsError(f"KOWAIRO_LINES__{line.upper()}: {error}") from error
+    return rules
+
+
 def _scorer(bundle: LoadedBundle, settings: Settings, batcher: Batcher) -> Scorer:
     categories = bundle.manifest.heads["default"].categories
     try:
         costs = CostMatrix.from_mapping(settings.policy.cost_matrix, categories)
     except CostMatrixError as error:
         raise SettingsError(f"KOWAIRO_POLICY__COST_MATRIX: {error}") from error
-    return Scorer(bundle, costs, batcher=batcher, min_confidence=settings.abstain.min_confidence)
+    own = settings.abstain
+    return Scorer(
+        bundle, costs, batcher=batcher, min_confidence=own.min_confidence, quality_widens=own.quality_widens
+    )
 
 
 def _session_parts(
-    bundle: LoadedBundle, settings: Settings, endpoint: EndpointConfig, policy: PolicyConfig
+    bundle: LoadedBundle,
+    settings: Settings,
+    endpoint: EndpointConfig,
+    policy: PolicyConfig,
+    keys: Mapping[str, KeyRules],
 ) -> SessionParts:
     abstain, own, audio = bundle.manifest.abstain, settings.abstain, settings.audio
     tokenizer = Tokenizer(bundle.tokenizer, bundle.manifest.tokenizer)
@@ -185,4 +210,6 @@ def _session_parts(
         ),
         interim_every_s=audio.interim_every_s,
         max_gap_s=audio.max_gap_s,
+        max_jump_s=audio.max_jump_s,
+        key_rules=keys,
     )

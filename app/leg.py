@@ -18,8 +18,9 @@ from app.accounting import AudioAccount, Counts, LegSummary
 from app.audio.endpoint import EndpointConfig, Endpointer, EndpointEvent, UtteranceEnded
 from app.audio.endpoint import SpeechStarted as Onset
 from app.audio.quality import QualityMeter
+from app.audio.tones import Heard, ToneMeter
 from app.audio.vad import FRAME_MS, FRAME_SAMPLES
-from app.domain import AbstainReason, AudioQuality, FloatArray, Leg, TokenArray, Utterance
+from app.domain import TONE, AbstainReason, AudioQuality, FloatArray, Leg, TokenArray, Utterance
 from app.policy import LegPolicy
 
 
@@ -144,6 +145,9 @@ class LegTracker:
         self._history = config.max_frames + config.lookback_frames + 2
         self._before: npt.NDArray[np.int64] = np.zeros((self._history, 2), dtype=np.int64)
         self._quality = QualityMeter(self._history)
+        self._codec: str | None = None
+        # With less voice beside it a tone is all there is: so much alone would be a blip.
+        self._tones = ToneMeter(self._history, config.min_speech_ms // FRAME_MS)
         self._stream = parts.new_token_stream() if parts.policy.scored else None
         self._next = 0
         self._counts = Counts()
@@ -155,6 +159,11 @@ class LegTracker:
         self._scored_samples = 0
         self._rejected: Counter[str] = Counter()
 
+    @property
+    def now_s(self) -> float:
+        """Seconds of whole frames that have passed."""
+        return _at(self._next)
+
     def step(self, frame: FloatArray, counts: Counts) -> list[LegEvent]:
         """Take the leg's next frame, float32 [160]; counts: what its samples are."""
         index = self._next
@@ -162,12 +171,17 @@ class LegTracker:
         voiced, energy_db = self._parts.vad.judge(frame)
         voiced = voiced and not counts.paused  # nothing may start within a pause
         self._ring.write(index, frame)
-        self._quality.push(index, frame, voiced, energy_db, counts.lost)
+        self._quality.push(index, frame, voiced, energy_db, counts.lost, counts.concealed)
+        self._tones.push(index, frame, voiced, energy_db)
         self._advance(1, counts)
         self._voiced += voiced
         self._feed()
         events = self._follow(self._endpointer.push(index, voiced, energy_db))
         return events + self._interim()
+
+    def sent_as(self, codec: str) -> None:
+        """Name the codec of what follows (`Encoding.at`); only outside utterances."""
+        self._codec = codec
 
     def skip(self, frames: int, counts: Counts) -> None:
         """Let whole frames pass unheard; only outside utterances, after a `flush`."""
@@ -257,28 +271,35 @@ class LegTracker:
     def _utterance(self, flight: _InFlight, end: int, voiced_frames: int) -> Utterance:
         """An utterance up to frame `end`."""
         start = flight.start
-        quality = self._quality.measure(start, end)
-        reason, detail = self._known_reason(voiced_frames, quality)
-        tokens = None if self._stream is None else self._stream.tokens((end - start) * FRAME_SAMPLES)
+        quality = self._quality.measure(start, end, self._codec)
+        heard = self._tones.judge(start, end)
+        speech_s = _at(voiced_frames if heard.tone else voiced_frames - heard.tone_frames)
+        reason, detail = self._known_reason(speech_s, quality, heard)
+        tokens: TokenArray | None = None
+        if self._stream is not None and not heard.tone:
+            tokens = self._stream.tokens((end - start) * FRAME_SAMPLES)
         return Utterance(
             call_id=self._parts.call_id,
             leg=self._parts.leg,
             utterance_id=flight.utterance_id,
             start_s=_at(start),
             end_s=_at(end),
-            speech_s=_at(voiced_frames),
+            speech_s=speech_s,
             tokens=tokens,
             quality=quality,
             reason=reason,
             detail=detail,
+            tone=heard.tone,
         )
 
     def _known_reason(
-        self, voiced_frames: int, quality: AudioQuality
+        self, speech_s: float, quality: AudioQuality, heard: Heard
     ) -> tuple[AbstainReason | None, str | None]:
         if not self._parts.policy.scored:
             return self._parts.policy.reason, self._parts.policy.detail
-        return self._parts.abstain.judge(_at(voiced_frames), quality)
+        if heard.tone is not None:
+            return AbstainReason.NOT_SPEECH, f"{TONE}: {heard.tone}"
+        return self._parts.abstain.judge(speech_s, quality)
 
     def _heard_in(self, start: int, end: int) -> int:
         """Samples that truly came, within frames [start, end)."""

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.api import calls, health, live, models, score, stream
+from app.api import audiosocket, calls, health, ingest, live, models, score, stream, webhooks
 from app.api.auth import KeyRing
 from app.api.deps import Services
+from app.api.doors import make_doors
 from app.api.edge import BodyLimit, LocalHostOnly, RequestObserver, SecurityHeaders
 from app.api.errors import install_error_handlers
+from app.api.expected import ExpectedCalls
 from app.api.pages import install_pages
 from app.api.registry import CallRegistry
 from app.api.server import bind, make_server
@@ -29,6 +31,7 @@ from app.settings import Settings
 from app.telemetry.clock import Clock, SystemClock
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import Metrics
+from app.wire.carriers import CARRIERS
 
 DESCRIPTION = (
     "Kowairo says, utterance by utterance, how a speaker on a telephone call sounds. Live calls come in over the "
@@ -48,6 +51,7 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     """
     clock = clock or SystemClock()
     metrics = Metrics()
+    doors = make_doors(settings, CARRIERS)
     engine = load_engine(settings, on_batch=metrics.encoder_batch_size.observe)
     metrics.describe_bundle(
         name=engine.model.bundle,
@@ -55,7 +59,12 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         variant=engine.variant,
         provider=engine.provider,
     )
-    store, upload, feed = settings.store, settings.upload, settings.live
+    store, upload, feed, socket = (
+        settings.store,
+        settings.upload,
+        settings.live,
+        settings.carriers.audiosocket,
+    )
     return Services(
         settings=settings,
         clock=clock,
@@ -76,6 +85,8 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         engine=engine,
         pool=ThreadPoolExecutor(settings.inference.workers, thread_name_prefix="kowairo-call"),
         uploads=UploadDesk(workers=upload.workers, max_pending=upload.max_pending, metrics=metrics),
+        doors=doors,
+        expected_calls=ExpectedCalls(clock, socket.registration_ttl_s, socket.max_registrations),
     )
 
 
@@ -91,7 +102,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         parts = await asyncio.to_thread(build_services, settings) if services is None else services
         app.state.services = parts
         try:
-            yield
+            async with audiosocket.listening(parts):
+                yield
         finally:
             parts.publisher.close()
             await asyncio.to_thread(_close, parts)
@@ -105,7 +117,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    for module in (calls, score, live, models, health, stream):
+    for module in (calls, score, live, models, health, stream, audiosocket, ingest, webhooks):
         app.include_router(module.router)
     install_pages(app)
     # The last one added is the outermost.

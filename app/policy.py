@@ -24,11 +24,12 @@ class ScoringPurpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinePolicy:
-    """What one line asks for. agent_scoring_purpose: None takes the site's."""
+    """What one line asks for. agent_scoring_purpose: None takes the site's. score_mixed: also where sides are mixed."""
 
     require_consent: bool = False
     require_notice: bool = False
     agent_scoring_purpose: ScoringPurpose | None = None
+    score_mixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def decide(leg: Leg, start: CallStart, config: PolicyConfig) -> LegPolicy:
         purpose = config.agent_scoring_purpose
     if leg is Leg.AGENT and purpose is ScoringPurpose.NONE:
         return _refuse("agent legs are scored only for a configured safety or medical purpose")
+    if leg is Leg.MIXED and not line.score_mixed:
+        return _refuse("mixed audio holds both sides; it is scored only where the line says `score_mixed`")
     return LegPolicy(scored=True)
 
 

@@ -1,23 +1,20 @@
 """One call: audio in, events out, in the order of the sample clock and of nothing else.
 
-No I/O, no clock, no asyncio. All legs advance together in frames of 20 ms, so events never depend on how the
-audio was cut into messages.
+No I/O, no clock, no asyncio. The legs of a track advance together (`app.lane`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-
-from app.accounting import AudioAccount, CallSummary, Kind, LegSummary, Timeline
+from app.accounting import AudioAccount, CallSummary, LegSummary
 from app.audio.endpoint import EndpointConfig
-from app.audio.framing import Aligned, Deinterleaver, Framer, SampleClock
-from app.audio.resample import StreamingResampler
-from app.audio.vad import FRAME_MS, FRAME_SAMPLES
-from app.domain import AbstainReason, AudioPacket, CallStart, FloatArray, Leg, Utterance
+from app.audio.vad import FRAME_MS
+from app.domain import AbstainReason, AudioPacket, CallStart, Encoding, Leg, Utterance
+from app.keys import KeyRules
+from app.lane import GapLimits, Lane
 from app.leg import (
     AbstainRules,
     InterimReady,
@@ -77,7 +74,8 @@ class SessionParts:
 
     new_token_stream: called once for each leg that may be scored. new_vad: once for each leg.
     interim_every_s: speech between two interims, for calls that ask for them.
-    max_gap_s: longest hole in the sender's clock that is filled with silence.
+    max_gap_s: longest hole in the sender's clock that is filled in the utterance. max_jump_s: longest hole at all; a
+    jump beyond it is a clock that was set anew. key_rules: by line, keys that pause and resume a call.
     """
 
     new_token_stream: Callable[[], TokenStream]
@@ -87,6 +85,8 @@ class SessionParts:
     abstain: AbstainRules = field(default_factory=AbstainRules)
     interim_every_s: float = 2.0
     max_gap_s: float = 10.0
+    max_jump_s: float = 3_600.0
+    key_rules: Mapping[str, KeyRules] = field(default_factory=dict)
 
 
 class CallSession:
@@ -99,36 +99,50 @@ class CallSession:
     def __init__(self, start: CallStart, parts: SessionParts) -> None:
         self.start = start
         self.policies = {leg: decide(leg, start, parts.policy) for leg in start.format.channels}
-        rate_hz = start.format.sample_rate_hz
-        self._deinterleaver = Deinterleaver(start.format)
-        self._clock = SampleClock(int(parts.max_gap_s * rate_hz))
-        self._timeline = Timeline(rate_hz)
-        self._rate_hz = rate_hz
-        self._resamplers = [StreamingResampler(rate_hz) for _ in start.format.channels]
-        self._framers = [Framer(FRAME_SAMPLES) for _ in start.format.channels]
+        self.key_rules = parts.key_rules.get(start.line, KeyRules())
         self._legs = {
             leg: LegTracker(_leg_parts(leg, policy, start, parts)) for leg, policy in self.policies.items()
         }
-        self._paused = False
+        limits = GapLimits(parts.max_gap_s, max(parts.max_gap_s, parts.max_jump_s))
+        self._lanes = [
+            Lane(start.format, [self._legs[leg] for leg in legs], limits) for legs in start.format.tracks
+        ]
+        self._paused_by: set[str] = set()
         self._stopped = False
+
+    @property
+    def paused(self) -> bool:
+        """Whether audio is dropped at the door."""
+        return bool(self._paused_by)
+
+    def paused_by(self, source: str) -> bool:
+        """Whether this source has paused the call."""
+        return source in self._paused_by
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds on the clock of the leg that is furthest."""
+        return max(leg.now_s for leg in self._legs.values())
 
     def push(self, packet: AudioPacket) -> list[SessionEvent]:
         """Take audio of any length, broken sample instants included."""
         self._check_running()
-        if packet.position_samples is not None:
-            self._deinterleaver.drop_tail()
-        channels = self._deinterleaver.push(packet.payload)
-        if not channels[0].size:
-            return []
-        aligned = self._clock.align(packet.position_samples, channels)
-        events = self._gap_warnings(aligned)
-        if self._paused:
-            self._skip(aligned.channels[0].size)
-            return events
-        self._timeline.add(Kind.LOST, aligned.filled_samples)
-        self._timeline.add(Kind.HEARD, aligned.channels[0].size - aligned.filled_samples)
-        legs = zip(self._resamplers, aligned.channels, strict=True)
-        return events + self._advance([resampler.push(samples) for resampler, samples in legs])
+        events, warnings = self._lanes[packet.track].push(packet, self.paused)
+        if warnings:
+            return [*(SessionWarning(code, detail) for code, detail in warnings), *events]
+        return [*events]
+
+    def gap(
+        self, track: int, samples: int, until_samples: int | None = None, paused: bool = False
+    ) -> list[SessionEvent]:
+        """Let time pass for which a track brings no audio: it counts as lost, or as paused."""
+        self._check_running()
+        return [*self._lanes[track].gap(samples, until_samples, paused or self.paused)]
+
+    def reformat(self, encoding: Encoding, sample_rate_hz: int) -> list[SessionEvent]:
+        """What follows is written otherwise, on every track; the utterances in flight end."""
+        self._check_running()
+        return [event for lane in self._lanes for event in lane.reformat(encoding, sample_rate_hz)]
 
     def mark(self, name: str) -> list[SessionEvent]:
         """Answer a mark: audio is worked on as it is pushed, so everything before it is done."""
@@ -138,37 +152,34 @@ class CallSession:
     def flush(self) -> list[SessionEvent]:
         """End the utterance in flight of every leg here; less than a frame of its last audio stays behind."""
         self._check_running()
-        events = self._advance([resampler.flush() for resampler in self._resamplers])
-        self._timeline.restart()
-        for leg in self._legs.values():
-            events.extend(leg.flush())
-        return events
+        return [event for lane in self._lanes for event in lane.flush()]
 
-    def pause(self) -> list[SessionEvent]:
-        """End the utterances in flight and drop audio at the door until `resume`; its time still counts."""
+    def pause(self, source: str = "client") -> list[SessionEvent]:
+        """End the utterances in flight and drop audio at the door until `resume`; its time still counts.
+
+        source: who pauses. Several may; audio is heard again once each of them has resumed.
+        """
         events = self.flush()
-        self._paused = True
+        self._paused_by.add(source)
         return events
 
-    def resume(self) -> list[SessionEvent]:
-        """Listen again; without a pause it does nothing."""
+    def resume(self, source: str = "client") -> list[SessionEvent]:
+        """Listen again, as far as this source is concerned; without its pause it does nothing."""
         self._check_running()
-        if self._paused:
-            self._timeline.restart()
-            self._paused = False
+        if source in self._paused_by:
+            self._paused_by.discard(source)
+            for lane in self._lanes:
+                lane.restart()
         return []
 
     def stop(self) -> list[SessionEvent]:
         """End the call: the utterances in flight come out, and a warning where a sample was cut in two."""
         events = self.flush()
-        rest = self._timeline.take(self._framers[0].pending_samples)
-        for leg in self._legs.values():
-            leg.end(rest)
-        if self._deinterleaver.pending_bytes:
-            expected = self.start.format.frame_bytes
-            got = self._deinterleaver.pending_bytes
-            detail = f"the audio ended with {got} of the {expected} bytes of a sample; they were left out"
-            events.append(SessionWarning("truncated_sample", detail))
+        for lane in self._lanes:
+            lane.end()
+            if lane.pending_bytes:
+                detail = f"the audio ended with {lane.pending_bytes} bytes of an unfinished sample, left out"
+                events.append(SessionWarning("truncated_sample", detail))
         self._stopped = True
         return events
 
@@ -186,42 +197,6 @@ class CallSession:
     def summary(self) -> CallSummary:
         """Where the audio went, so far or at the end."""
         return CallSummary(self.start.call_id, {leg: track.summary() for leg, track in self._legs.items()})
-
-    def _advance(self, resampled: list[FloatArray]) -> list[SessionEvent]:
-        """Frame what came and step the legs in lockstep."""
-        legs = zip(self._framers, resampled, strict=True)
-        framed = [framer.push(samples) for framer, samples in legs]
-        events: list[SessionEvent] = []
-        for frames in zip(*framed, strict=True):
-            counts = self._timeline.take(FRAME_SAMPLES)
-            for leg, frame in zip(self._legs.values(), frames, strict=True):
-                events.extend(leg.step(frame, counts))
-        return events
-
-    def _skip(self, in_samples: int) -> None:
-        """Let paused time pass: silence up to the frame grid, whole frames unheard, silence again.
-
-        No frame of it can start an utterance, so it makes no events.
-        """
-        samples = self._timeline.add(Kind.PAUSED, in_samples)
-        head = min(samples, -self._framers[0].pending_samples % FRAME_SAMPLES)
-        self._advance([np.zeros(head, dtype=np.float32) for _ in self._legs])
-        frames, tail = divmod(samples - head, FRAME_SAMPLES)
-        if frames:
-            counts = self._timeline.take(frames * FRAME_SAMPLES)
-            for leg in self._legs.values():
-                leg.skip(frames, counts)
-        self._advance([np.zeros(tail, dtype=np.float32) for _ in self._legs])
-
-    def _gap_warnings(self, aligned: Aligned) -> list[SessionEvent]:
-        if aligned.restarted:
-            return [
-                SessionWarning("clock_restarted", "the sender's sample clock went back; audio follows on")
-            ]
-        if aligned.skipped_samples:
-            missing = round(aligned.skipped_samples / self._rate_hz, 3)
-            return [SessionWarning("long_gap", f"{missing} s of a gap are beyond the longest that is filled")]
-        return []
 
     def _check_running(self) -> None:
         if self._stopped:

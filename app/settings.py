@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     ValidationError,
     field_validator,
@@ -27,6 +29,7 @@ from pydantic_settings import SettingsError as SourceError
 
 ENV_PREFIX = "KOWAIRO_"
 MIN_API_KEY_CHARS = 16
+_SECRET = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Kubernetes puts these beside every pod of a namespace that has a Service named kowairo.
 _KUBERNETES = re.compile(r"^KOWAIRO(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_\w+)$")
@@ -121,6 +124,7 @@ class AudioSettings(Group):
     long_hangover_ms: int = Field(default=300, ge=20, le=5_000)
     max_utterance_s: float = Field(default=15.0, ge=2, le=60, allow_inf_nan=False)
     max_gap_s: float = Field(default=10.0, ge=0, le=600, allow_inf_nan=False)
+    max_jump_s: float = Field(default=3_600.0, ge=600, le=86_400, allow_inf_nan=False)
     interim_every_s: float = Field(default=2.0, ge=0.5, le=60, allow_inf_nan=False)
 
 
@@ -134,6 +138,7 @@ class StreamSettings(Group):
     queue_seconds: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     outbox_messages: int = Field(default=256, ge=8)
     drain_timeout_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    farewell_timeout_s: float = Field(default=5.0, gt=0, allow_inf_nan=False)
 
 
 class UploadSettings(Group):
@@ -154,11 +159,15 @@ class LiveSettings(Group):
 
 
 class AbstainSettings(Group):
-    """A site's own abstention thresholds; None keeps the bundle's."""
+    """A site's own abstention thresholds; None keeps the bundle's.
+
+    quality_widens: poor sound needs more confidence than `min_confidence` (`app.inference.doubt`).
+    """
 
     min_speech_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     min_snr_db: float | None = Field(default=None, allow_inf_nan=False)
     min_confidence: float | None = Field(default=None, ge=0, le=1)
+    quality_widens: bool = True
 
 
 class PolicySettings(Group):
@@ -183,12 +192,94 @@ class PolicySettings(Group):
 
 
 class LineSettings(Group):
-    """What holds for one line, where it differs from the site."""
+    """What holds for one line, where it differs from the site.
+
+    score_mixed: score audio in which both sides are mixed. pause_keys, resume_keys: telephone keys that stop and go
+    on with listening, for payments.
+    """
 
     require_consent: bool = False
     require_notice: bool = False
     agent_scoring_purpose: AgentPurpose | None = None
     profile_frozen: bool = False
+    score_mixed: bool = False
+    pause_keys: str | None = None
+    resume_keys: str | None = None
+
+
+LineName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$")]
+Side = Literal["customer", "agent"]
+
+
+class CarrierSettings(Group):
+    """One telephone system (`docs/carriers/`).
+
+    line: where its audio comes from, unless the call says it. inbound: who speaks on its inbound (or first) track.
+    single: who is on a stream of one track. secrets: what the vendor signs with or presents, by name (a JSON object).
+    path_secret: the last part of the address. message_secret: expected as `token` in the first message. consent,
+    notice_given: hold for all its calls. options: the carrier's own.
+    """
+
+    line: LineName = "default"
+    inbound: Side = "customer"
+    single: Literal["customer", "agent", "mixed"] = "customer"
+    secrets: dict[str, SecretStr] = {}
+    path_secret: SecretStr | None = None
+    message_secret: SecretStr | None = None
+    consent: bool = False
+    notice_given: bool = False
+    options: dict[str, str] = {}
+
+    @field_validator("path_secret", "message_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not _SECRET.fullmatch(secret.get_secret_value()):
+            raise ValueError(f"must be {MIN_API_KEY_CHARS} to 256 of A-Z a-z 0-9 . _ ~ -")
+        return secret
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether a stranger can be told from the carrier."""
+        return bool(self.secrets or self.path_secret or self.message_secret)
+
+
+class AudioSocketSettings(CarrierSettings):
+    """Asterisk's AudioSocket, which has neither path nor login.
+
+    listen: `host:port` of the TCP listener; None, the default, for none. allow: networks that may connect.
+    registered_only: take only calls whose UUID was registered (`PUT /v1/ingest/audiosocket/{uuid}`); None: in
+    production. registration_ttl_s: how long a registered call is waited for.
+    """
+
+    listen: str | None = Field(default=None, pattern=r"^.+:\d{1,5}$")
+    allow: tuple[IPvAnyNetwork, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
+    registered_only: bool | None = None
+    registration_ttl_s: float = Field(default=600.0, gt=0, allow_inf_nan=False)
+    max_registrations: int = Field(default=10_000, ge=1)
+
+
+class CarriersSettings(Group):
+    """The telephone systems. public_origin: how they reach the service, `wss://host[:port]`; signatures cover it."""
+
+    public_origin: str | None = Field(default=None, pattern=r"^wss?://[^/?#\s]+$")
+    twilio: CarrierSettings = CarrierSettings()
+    telnyx: CarrierSettings = CarrierSettings()
+    vonage: CarrierSettings = CarrierSettings(single="mixed")
+    audiohook: CarrierSettings = CarrierSettings()
+    chan_websocket: CarrierSettings = CarrierSettings()
+    freeswitch: CarrierSettings = CarrierSettings()
+    audiosocket: AudioSocketSettings = AudioSocketSettings()
+
+    def named(self, name: str) -> CarrierSettings:
+        """The settings of a carrier; its name is a field of this group."""
+        settings: CarrierSettings = getattr(self, name)
+        return settings
+
+    @property
+    def with_credentials(self) -> frozenset[str]:
+        """Names of the carriers that strangers can be told from."""
+        names = (name for name, value in self if isinstance(value, CarrierSettings))
+        return frozenset(name for name in names if self.named(name).has_credentials)
 
 
 class Settings(BaseSettings):
@@ -216,7 +307,8 @@ class Settings(BaseSettings):
     live: LiveSettings = LiveSettings()
     abstain: AbstainSettings = AbstainSettings()
     policy: PolicySettings = PolicySettings()
-    lines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,64}$")], LineSettings] = {}
+    carriers: CarriersSettings = CarriersSettings()
+    lines: dict[LineName, LineSettings] = {}
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -19,7 +19,9 @@ import numpy as np
 from app.audio.endpoint import EndpointConfig, Endpointer
 from app.audio.framing import Deinterleaver, Framer
 from app.audio.g711 import encode, float_to_pcm
+from app.audio.level import energy_dbfs
 from app.audio.recording import read_recording
+from app.audio.tones import ToneMeter
 from app.audio.vad import FRAME_SAMPLES, FrameVad
 from app.bundle.loader import LoadedBundle, load_bundle
 from app.bundle.manifest import DEFAULT_HEAD
@@ -45,6 +47,7 @@ class Work:
 
     messages: list[bytes]
     frames: list[FloatArray]
+    levels_dbfs: list[float]
     speech: FloatArray
     seconds: float
 
@@ -56,13 +59,14 @@ def prepare(path: Path) -> Work:
     payload = encode(float_to_pcm(samples), Encoding.PCM_MULAW)
     messages = [payload[i : i + MESSAGE_BYTES] for i in range(0, len(payload), MESSAGE_BYTES)]
     frames = Framer(FRAME_SAMPLES).push(samples)
+    levels = [energy_dbfs(frame) for frame in frames]
     spoken = samples[int(0.4 * SAMPLE_RATE_HZ) : int(4.4 * SAMPLE_RATE_HZ)]
-    return Work(messages, list(frames), np.ascontiguousarray(spoken), len(samples) / SAMPLE_RATE_HZ)
+    return Work(messages, list(frames), levels, np.ascontiguousarray(spoken), len(samples) / SAMPLE_RATE_HZ)
 
 
 def receive(work: Work) -> None:
     """Decode and frame: the baseline."""
-    deinterleaver, framer = Deinterleaver(FORMAT), Framer(FRAME_SAMPLES)
+    deinterleaver, framer = Deinterleaver(FORMAT.encoding, len(FORMAT.channels)), Framer(FRAME_SAMPLES)
     for message in work.messages:
         framer.push(deinterleaver.push(message)[0])
 
@@ -72,6 +76,13 @@ def find_speech(work: Work) -> None:
     vad, endpointer = FrameVad(), Endpointer(EndpointConfig())
     for index, frame in enumerate(work.frames):
         endpointer.push(index, *vad.judge(frame))
+
+
+def find_tones(work: Work) -> None:
+    """The network's tones, whose levels voice activity has measured already."""
+    meter = ToneMeter(len(work.frames), 10)
+    for index, (frame, level_dbfs) in enumerate(zip(work.frames, work.levels_dbfs, strict=True)):
+        meter.push(index, frame, True, level_dbfs)
 
 
 def whole_call(work: Work, parts: PipelineParts) -> None:
@@ -111,6 +122,7 @@ def measure(work: Work, bundle: LoadedBundle, repeat: int) -> list[tuple[str, fl
     stages: list[tuple[str, Callable[[], object], float]] = [
         ("receive: decode, frame", lambda: receive(work), work.seconds),
         ("voice activity, endpoints", lambda: find_speech(work), work.seconds),
+        ("tones", lambda: find_tones(work), work.seconds),
         ("tokenizer, per second of speech", lambda: tokenizer.tokenize(work.speech), spoken_s),
         (f"encoder ({bundle.variant}), per second of speech", lambda: encoder.encode(tokens), spoken_s),
         ("head, per utterance of 4 s", lambda: head.score(embedding, (mean, std, 0), LegContext.empty(dim)), spoken_s),

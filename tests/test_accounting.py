@@ -23,7 +23,10 @@ def test_at_8_khz_every_sample_keeps_its_kind(runs: list[tuple[Kind, int]], take
         counts = timeline.take(take)
         piece = expected[at : at + take]
         at += take
-        assert (counts.heard, counts.lost, counts.paused) == tuple(piece.count(kind) for kind in Kind)
+        assert (counts.heard, counts.concealed, counts.paused) == tuple(
+            piece.count(kind) for kind in (Kind.HEARD, Kind.CONCEALED, Kind.PAUSED)
+        )
+        assert counts.lost == piece.count(Kind.LOST) + piece.count(Kind.CONCEALED)
 
 
 @given(runs=RUNS, rate_hz=st.sampled_from([16_000, 24_000, 48_000, 44_100]))
@@ -44,9 +47,9 @@ def test_at_other_rates_lengths_round_as_the_resampler_does(
 
 def test_counts_add_up() -> None:
     """Counts of two stretches are the counts of both."""
-    counts = Counts(1, 2, 3)
-    counts += Counts(10, 20, 30)
-    assert counts == Counts(11, 22, 33)
+    counts = Counts(1, 4, 3, 2)
+    counts += Counts(10, 40, 30, 20)
+    assert counts == Counts(11, 44, 33, 22)
 
 
 def test_the_body_of_a_summary() -> None:
@@ -54,6 +57,13 @@ def test_the_body_of_a_summary() -> None:
     audio = AudioAccount(8_001, 3, {"policy": 5, "blip": 8}, 1)
     summary = CallSummary("c", {Leg.CUSTOMER: LegSummary(2, audio)})
     assert audio.total_samples == 8_018
+    assert list(audio.outcomes()) == [
+        ("scored", "", 8_001),
+        ("silence", "", 3),
+        ("lost", "", 1),
+        ("rejected", "policy", 5),
+        ("rejected", "blip", 8),
+    ]
     assert summary.body() == {
         "call_id": "c",
         "duration_s": 1.00225,

@@ -13,9 +13,10 @@ import pytest
 import soundfile
 from websockets.asyncio.server import ServerConnection, serve
 
-from app.audio.g711 import decode
+from app.audio.g711 import decode, float_to_pcm, pcm_to_float
 from app.audio.recording import RecordingError, open_recording
-from app.client import ClientError, Message, Pace, play_call, telephone_messages
+from app.audio.resample import resample_whole
+from app.client import ClientError, Message, Pace, play_call, telephone_frames, telephone_messages
 from app.domain import Encoding
 
 Script = Callable[[ServerConnection], Awaitable[None]]
@@ -198,3 +199,28 @@ def test_recordings_of_different_rates_are_refused(tmp_path: Path) -> None:
         recordings = [stack.enter_context(open_recording(file)) for file in files]
         with pytest.raises(ValueError, match="one rate"):
             next(telephone_messages(recordings, Encoding.PCM_S16LE))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 22050])
+def test_frames_are_resampled_to_the_rate_asked_for(tmp_path: Path, rate: int) -> None:
+    """Put together they are the recording at that rate, channel by channel; each has 20 ms but the last."""
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, (rate + 123, 2), dtype=np.int16)
+    file = write(tmp_path / "two.wav", samples, rate)
+    with open_recording(file) as recording:
+        frames = list(telephone_frames([recording], 8000))
+    assert {len(leg) for frame in frames[:-1] for leg in frame} == {160}
+    legs = [np.concatenate([frame[channel] for frame in frames]) for channel in (0, 1)]
+    with open_recording(file) as recording:
+        kept, rate_hz = np.concatenate(list(recording.blocks())), recording.sample_rate_hz
+    for leg, column in zip(legs, kept.T, strict=True):
+        assert leg.tolist() == float_to_pcm(resample_whole(pcm_to_float(column), rate_hz)).tolist()
+
+
+def test_recordings_of_different_rates_meet_at_the_rate_asked_for(tmp_path: Path) -> None:
+    """The shorter one is filled with silence."""
+    with ExitStack() as stack:
+        files = [write(tmp_path / f"{rate}.wav", np.full(400, 99, np.int16), rate) for rate in (8000, 16000)]
+        recordings = [stack.enter_context(open_recording(file)) for file in files]
+        frames = list(telephone_frames(recordings, 8000))
+    assert [[len(leg) for leg in frame] for frame in frames] == [[160, 160], [160, 160], [80, 80]]
+    assert not frames[1][1][40:].any()

@@ -69,7 +69,7 @@ def test_a_frozen_line_does_not_learn(bundle: Path) -> None:
 
 def test_the_sites_thresholds_win_over_the_bundles(bundle: Path) -> None:
     """Those that are not set are the bundle's."""
-    own = {"min_speech_s": 2.5, "min_confidence": 0.9}
+    own = {"min_speech_s": 2.5, "min_confidence": 0.9, "quality_widens": False}
     with load_engine(make_settings(bundle, abstain=own)) as engine:
         rules = engine.parts.session.abstain
         assert (rules.min_speech_s, rules.min_snr_db) == (2.5, 3.0)

@@ -25,6 +25,7 @@ from app.domain import (
     Encoding,
     FloatArray,
     Leg,
+    LineEvent,
     LineRef,
     ModelRef,
     Utterance,
@@ -34,24 +35,25 @@ from app.inference.errors import InferenceError
 from app.inference.line_profile import LegContext, LineProfile, ProfileBook
 from app.inference.scorer import Scorer
 from app.inference.tokenizer import Tokenizer
+from app.keys import KeyRules
 from app.ort import Runtime
 from app.pipeline import (
-    WHOLE_MAX_S,
     CallPipeline,
     Interim,
+    KeyPressed,
     MarkReached,
+    MetadataAdded,
+    PauseChanged,
     PipelineParts,
     ServerEvent,
     SessionWarning,
     SpeechStarted,
     Summary,
-    recording_start,
-    score_recording,
-    score_whole,
 )
 from app.policy import PolicyConfig, ScoringPurpose
+from app.recorded import WHOLE_MAX_S, recording_start, score_recording, score_whole
 from app.session import AbstainRules, SessionError
-from app.wire.base import Flush, Mark, Pause, Resume
+from app.wire.base import Dtmf, Flush, Gap, GapKind, Mark, Metadata, Notice, Pause, Reformat, Resume
 from tests.support.calls import BOTH, LoudnessVad, Pcm, Talk, call, cut, interleaved, parts, talk
 from tests.support.tiny_bundle import write_tiny_bundle
 
@@ -256,6 +258,42 @@ def test_an_utterance_the_model_cannot_score_is_a_warning_and_the_call_goes_on()
     assert pipeline.summary().legs[Leg.CUSTOMER].audio.rejected_samples.keys() == {"failed"}
 
 
+def ringing(seconds: float) -> Pcm:
+    """A ringing tone, 425 Hz."""
+    t = np.arange(int(seconds * 8_000)) / 8_000
+    return np.rint(6_000 * np.sin(2 * np.pi * 425 * t)).astype(np.int16)
+
+
+def test_a_tone_is_told_and_booked_as_one(tiny: PipelineParts) -> None:
+    """Its record abstains, an event of the line follows at once, and its audio is rejected as a tone."""
+    silence = np.zeros(8_000, np.int16)
+    pipeline = fresh(tiny).open(call(channels=(Leg.CUSTOMER,)))
+    events = play(pipeline, np.concatenate([silence, ringing(1.0), silence]).tobytes())
+    kinds = [type(event) for event in events]
+    assert kinds == [SpeechStarted, UtteranceRecord, LineEvent, Summary]
+    record, line_event = events[1:3]
+    assert isinstance(record, UtteranceRecord)
+    assert (record.reason, record.scores) == (AbstainReason.NOT_SPEECH, None)
+    assert line_event == LineEvent("c", Leg.CUSTOMER, "tone", "ringback", record.start_s, record.end_s)
+    audio = pipeline.summary().legs[Leg.CUSTOMER].audio
+    assert audio.rejected_samples == {"tone": round((record.end_s - record.start_s) * 8_000)}
+    assert audio.scored_samples == 0
+
+
+def test_a_tone_as_a_whole_file_is_not_scored(tiny: PipelineParts) -> None:
+    """A recording of nothing but ringing says so."""
+    record = whole(fresh(tiny), [np.concatenate([ringing(1.5), np.zeros(800, np.int16)])])
+    assert (record.not_speech_kind, record.not_speech_name) == ("tone", "ringback")
+
+
+def test_what_the_scorer_rejects_without_a_kind_is_booked_as_no_speech() -> None:
+    """The event of the line has no better word for it, either."""
+    pipeline = echo_parts(EchoScorer(AbstainReason.NOT_SPEECH)).open(call(channels=(Leg.CUSTOMER,)))
+    events = play(pipeline, interleaved([talk([(700, 500), (900, 1)])]))
+    assert [event.kind for event in events if isinstance(event, LineEvent)] == ["other"]
+    assert pipeline.summary().legs[Leg.CUSTOMER].audio.rejected_samples.keys() == {"not_speech"}
+
+
 def test_interims_are_scored_and_nothing_learns_from_them() -> None:
     """An interim is a record of what was heard so far, against the same line and leg."""
     scorer = EchoScorer(InferenceError("once"))
@@ -283,12 +321,41 @@ def test_controls_do_what_they_say() -> None:
     pipeline.push(speech)
     assert len(records(pipeline.control(Pause()))) == 1
     assert pipeline.push(speech) == []
+    assert pipeline.control(Resume()) == [PauseChanged(False, "client", 3.0)]
     assert pipeline.control(Resume()) == []
     pipeline.push(speech)
     stopped = pipeline.stop()
     assert [record.start_s for record in records(stopped)] == [3.0]
     with pytest.raises(SessionError):
         pipeline.push(speech)
+
+
+def test_keys_pause_for_a_payment_and_are_hidden_meanwhile() -> None:
+    """The line's keys pause and resume; what is pressed between them is not told."""
+    shared = echo_parts(EchoScorer())
+    rules = {"default": KeyRules(pause="*1", resume="*2")}
+    shared = replace(shared, session=replace(shared.session, key_rules=rules))
+    pipeline = shared.open(call(channels=(Leg.CUSTOMER,)))
+    assert pipeline.control(Dtmf("*", track=0)) == [KeyPressed("*", Leg.CUSTOMER, 0.0)]
+    assert pipeline.control(Dtmf("1")) == [KeyPressed("1", None, 0.0), PauseChanged(True, "keys", 0.0)]
+    assert pipeline.control(Dtmf("4")) == [KeyPressed(None, None, 0.0)]
+    assert pipeline.control(Dtmf("*")) == [KeyPressed(None, None, 0.0)]
+    assert pipeline.control(Dtmf("2")) == [KeyPressed(None, None, 0.0), PauseChanged(False, "keys", 0.0)]
+    assert pipeline.control(Dtmf("7")) == [KeyPressed("7", None, 0.0)]
+
+
+def test_what_the_wire_says_besides_audio_comes_through() -> None:
+    """Notices become warnings, metadata is handed on, gaps move the clock, a new form is taken."""
+    pipeline = echo_parts(EchoScorer()).open(call(channels=(Leg.CUSTOMER,)))
+    assert pipeline.control(Notice("odd", "something")) == [SessionWarning("odd", "something")]
+    assert pipeline.control(Metadata({"a": "b"})) == [MetadataAdded({"a": "b"})]
+    assert pipeline.control(Gap(GapKind.LOST, samples=800)) == []
+    assert pipeline.control(Gap(GapKind.PAUSED, samples=800)) == []
+    assert pipeline.control(Reformat(Encoding.PCM_MULAW, 16_000)) == []
+    summary = pipeline.stop()[-1]
+    assert isinstance(summary, Summary)
+    audio = summary.legs[Leg.CUSTOMER].audio
+    assert (audio.lost_samples, audio.rejected_samples) == (800, {"paused": 800})
 
 
 @pytest.mark.parametrize(
@@ -387,7 +454,7 @@ def test_a_whole_file_too_short_to_judge_abstains(samples: int) -> None:
     shared = echo_parts(EchoScorer(), abstain=AbstainRules(min_speech_s=0.3))
     record = whole(shared, [np.full(samples, 900, np.int16)])
     assert record.reason is AbstainReason.TOO_SHORT
-    assert samples > 160 or record.audio_quality == AudioQuality(None, 0.0, 0.0)
+    assert samples > 160 or record.audio_quality == AudioQuality(None, 0.0, 0.0, codec="pcm_s16le/8000")
 
 
 @pytest.mark.parametrize("reason", [None, AbstainReason.UNCERTAIN])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -67,7 +68,7 @@ def test_required_consent_and_notice_hold_for_every_leg(
     leg: Leg, line: LinePolicy, consent: bool, notice: bool, word: str | None
 ) -> None:
     """A line that requires consent or notice scores no leg of a call started without it."""
-    config = PolicyConfig(ScoringPurpose.SAFETY, {"l": line})
+    config = PolicyConfig(ScoringPurpose.SAFETY, {"l": replace(line, score_mixed=True)})
     decision = decide(leg, call("l", consent=consent, notice_given=notice), config)
     assert decision.scored is (word is None)
     assert word is None or word in (decision.detail or "")
@@ -112,3 +113,11 @@ def test_expected_cost_lies_between_the_cells_for_any_posterior(weights: list[fl
     matrix = CostMatrix.from_mapping({"anger": {"joy": 7.0, "neutral": 3.0}}, CATEGORIES)
     column = [matrix.cost(truth, decision) for truth in CATEGORIES]
     assert min(column) - 1e-9 <= matrix.expected_cost(posterior, CATEGORIES, decision) <= max(column) + 1e-9
+
+
+def test_mixed_audio_is_scored_only_where_the_line_says_so() -> None:
+    """It holds the agent's voice too; no purpose of the site changes that."""
+    lines = {"mixed": LinePolicy(score_mixed=True)}
+    config = PolicyConfig(ScoringPurpose.SAFETY, lines)
+    assert not decide(Leg.MIXED, call("other"), config).scored
+    assert decide(Leg.MIXED, call("mixed"), config).scored

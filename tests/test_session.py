@@ -457,7 +457,7 @@ def test_gaps_are_filled_duplicates_dropped_and_wild_clocks_warned_of() -> None:
     assert (jump.code, back.code) == ("long_gap", "clock_restarted")
     session.stop()
     audio = session.summary().legs[Leg.CUSTOMER].audio
-    assert (audio.lost_samples, audio.total_samples) == (160 + 8_000, 480 + 160 + 8_000 + 160)
+    assert (audio.lost_samples, audio.total_samples) == (160 + 20_000, 640 + 160 + 20_000)
 
 
 def test_loss_within_an_utterance_is_in_its_quality_and_not_in_its_account() -> None:
@@ -470,7 +470,24 @@ def test_loss_within_an_utterance_is_in_its_quality_and_not_in_its_account() -> 
     session.account(utterance, None)
     audio = session.summary().legs[Leg.CUSTOMER].audio
     assert utterance.quality.packet_loss == pytest.approx(800 / 16_800, abs=1e-4)
+    assert utterance.quality.concealed == pytest.approx(480 / 16_800, abs=1e-4)
+    assert utterance.quality.codec == "pcm_s16le/8000"
     assert (audio.scored_samples, audio.lost_samples, audio.silence_samples) == (16_000, 800, 0)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_was_heard_before_a_pause_conceals_nothing_after_it(paused: bool) -> None:
+    """A hole right after a pause is silent: what was said before it must not be heard again."""
+    session = CallSession(call(channels=(Leg.CUSTOMER,)), parts())
+    speech = interleaved([talk([(0, 600)])])
+    session.push(AudioPacket(speech, 0))
+    if paused:
+        session.pause()
+        session.push(packet(80, 4_800))
+        session.resume()
+    session.push(AudioPacket(speech, 5_040))
+    quality = [utterance.quality for utterance in utterances(session.stop())]
+    assert sum(one.concealed > 0 for one in quality) == (0 if paused else 1)
 
 
 def test_a_mark_is_answered_in_its_place() -> None:

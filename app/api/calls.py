@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from app.api.deps import ServicesDep, require_key
+from app.api.deps import Services, ServicesDep, require_key
+from app.api.errors import ProblemError
 from app.api.protocol import (
     CallBody,
     CallDetailBody,
@@ -16,13 +18,17 @@ from app.api.protocol import (
     call_body,
     call_detail_body,
 )
+from app.channel import ChannelClosedError
 from app.domain import UtteranceRecord
 from app.results.publish import LiveEvent
 from app.results.store import CallFilter, CallState, ResultStore
+from app.wire.base import Pause, Resume
 from app.wire.replies import record_body
 
 PAGE_MAX = 200
 _READ_CHUNK = 1_000
+REST = "rest"
+"""Who pauses a call when a pause is asked for here."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Most items on the page.")]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the page before.")]
@@ -81,6 +87,43 @@ async def delete_call(call_id: str, services: ServicesDep) -> None:
     """Removes the call and everything recorded of it. A call that is still live must end first (409)."""
     await services.store.delete_call(call_id)
     services.publisher.publish(LiveEvent("call_erased", call_id, {"call_id": call_id}))
+
+
+_CONTROLS: dict[int | str, dict[str, Any]] = {**_NOT_FOUND, 409: {"model": Problem}}
+
+
+@router.post(
+    "/{call_id}/pause",
+    summary="Stop listening to a live call",
+    status_code=204,
+    response_class=Response,
+    responses=_CONTROLS,
+)
+async def pause_call(call_id: str, services: ServicesDep) -> None:
+    """Drops audio at the door from now on (a card number is about to be said); its time is shown as paused."""
+    await _control(call_id, services, Pause(REST))
+
+
+@router.post(
+    "/{call_id}/resume",
+    summary="Listen to a live call again",
+    status_code=204,
+    response_class=Response,
+    responses=_CONTROLS,
+)
+async def resume_call(call_id: str, services: ServicesDep) -> None:
+    """Takes back a pause that was asked for here; those of the carrier, the client or the keys stay."""
+    await _control(call_id, services, Resume(REST))
+
+
+async def _control(call_id: str, services: Services, event: Pause | Resume) -> None:
+    call = services.registry.live(call_id)
+    if call is not None:
+        with contextlib.suppress(ChannelClosedError):
+            await call.feed(event)
+            return
+    await services.store.get_call(call_id)
+    raise ProblemError(409, "call_ended", "The call has ended", "expected a call that is live")
 
 
 async def _all_records(store: ResultStore, call_id: str) -> tuple[UtteranceRecord, ...]:

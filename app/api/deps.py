@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +12,9 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from app.api.auth import API_KEY_HEADER, KeyRing
+from app.api.doors import Door
 from app.api.errors import ProblemError
+from app.api.expected import ExpectedCalls
 from app.api.registry import CallRegistry
 from app.api.uploads import UploadDesk
 from app.engine import Engine
@@ -27,6 +30,7 @@ class Services:
     """The parts of one running service; made by `app.main`, found on the application's state.
 
     pool: threads in which live calls are worked on. uploads: the place of uploaded recordings, apart from it.
+    doors: the carriers as configured. expected_calls: announced AudioSocket calls.
     """
 
     settings: Settings
@@ -39,6 +43,8 @@ class Services:
     engine: Engine
     pool: Executor
     uploads: UploadDesk
+    doors: Mapping[str, Door]
+    expected_calls: ExpectedCalls
 
 
 def get_services(connection: HTTPConnection) -> Services:

@@ -33,8 +33,8 @@ async def events(
 ) -> StreamingResponse:
     """Server-sent events as they happen; read `/v1/calls` for what was before.
 
-    Types: call_started, speech_start, interim, utterance, warning, call_ended, call_erased, and lagged, which
-    says how many events a slow reader lost.
+    Types: call_started, speech_start, interim, utterance, line_event, warning, dtmf, call_paused, call_resumed,
+    call_ended, call_erased, and lagged, which says how many events a slow reader lost.
     """
     try:
         subscription = services.publisher.subscribe(call_id)

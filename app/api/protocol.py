@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.domain import AbstainReason, Leg, UtteranceRecord
 from app.results.store import CallInfo, CallState
+from app.wire.replies import line_event_body
 
 T = TypeVar("T")
 
@@ -59,6 +60,10 @@ class AudioQualityBody(Body):
     snr_db: float | None
     clipped: float
     packet_loss: float
+    level_dbfs: float | None
+    concealed: float
+    codec: str | None
+    jitter_ms: float | None
 
 
 class UtteranceBody(Body):
@@ -76,6 +81,8 @@ class UtteranceBody(Body):
     abstained: bool
     reason: AbstainReason | None
     detail: str | None
+    not_speech_kind: str | None
+    not_speech_name: str | None
     confidence: float | None
     arousal: float | None
     valence: float | None
@@ -116,12 +123,24 @@ class TimelinePoint(Body):
     valence: float | None
 
 
+class LineEventBody(Body):
+    """Something on the line that is not speech. `name`: which tone."""
+
+    call_id: str
+    leg: Leg
+    kind: str
+    name: str | None
+    start_s: float
+    end_s: float
+
+
 class CallDetailBody(CallBody):
     """A call with everything but its full records. `summary` is null while it is live."""
 
     metadata: dict[str, Any]
     summary: dict[str, Any] | None
     timeline: list[TimelinePoint]
+    line_events: list[LineEventBody]
 
 
 class WarningBody(Body):
@@ -200,6 +219,9 @@ def call_detail_body(call: CallInfo, records: tuple[UtteranceRecord, ...]) -> di
         "metadata": dict(call.metadata),
         "summary": None if call.summary is None else dict(call.summary),
         "timeline": [timeline_point(record) for record in records],
+        "line_events": [
+            line_event_body(event) for record in records if (event := record.line_event) is not None
+        ],
     }
 
 

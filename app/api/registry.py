@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from app.telemetry.metrics import Metrics
+from app.wire.base import WireEvent
 
 
 class TooManyCallsError(Exception):
@@ -21,6 +23,18 @@ class DrainingError(Exception):
     """The process is about to end and takes no new calls."""
 
 
+class LiveCall(Protocol):
+    """What the registry knows of a call (`app.api.runner.CallRunner`)."""
+
+    def backlog_s(self) -> float:
+        """Seconds of audio that wait."""
+        ...
+
+    async def feed(self, event: WireEvent) -> None:
+        """Takes an event as if the client had sent it."""
+        ...
+
+
 class CallRegistry:
     """Who is connected. All on one event loop.
 
@@ -32,7 +46,7 @@ class CallRegistry:
         self._max_calls = max_calls
         self._metrics = metrics
         self._interrupts: dict[int, Callable[[], None]] = {}
-        self._backlogs: dict[str, Callable[[], float]] = {}
+        self._calls: dict[str, LiveCall] = {}
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -47,15 +61,19 @@ class CallRegistry:
     @property
     def active(self) -> int:
         """Calls in progress."""
-        return len(self._backlogs)
+        return len(self._calls)
 
     def is_live(self, call_id: str) -> bool:
         """True while a call with this id is in progress."""
-        return call_id in self._backlogs
+        return call_id in self._calls
+
+    def live(self, call_id: str) -> LiveCall | None:
+        """A call in progress."""
+        return self._calls.get(call_id)
 
     def backlog_s(self) -> float:
         """Seconds of received audio that wait to be worked on, over all calls."""
-        return sum(backlog() for backlog in list(self._backlogs.values()))
+        return sum(call.backlog_s() for call in list(self._calls.values()))
 
     @contextmanager
     def connection(self, interrupt: Callable[[], None]) -> Iterator[None]:
@@ -78,25 +96,25 @@ class CallRegistry:
                 self._idle.set()
 
     @contextmanager
-    def call(self, call_id: str, backlog: Callable[[], float]) -> Iterator[None]:
+    def call(self, call_id: str, call: LiveCall) -> Iterator[None]:
         """Holds a place and an id for a call.
 
         Raises:
             CallLiveError: the id is taken.
             TooManyCallsError: there is no place.
         """
-        if call_id in self._backlogs:
+        if call_id in self._calls:
             raise CallLiveError
-        if len(self._backlogs) >= self._max_calls:
+        if len(self._calls) >= self._max_calls:
             self._metrics.sheds.labels("call").inc()
             raise TooManyCallsError
-        self._backlogs[call_id] = backlog
-        self._metrics.calls_active.set(len(self._backlogs))
+        self._calls[call_id] = call
+        self._metrics.calls_active.set(len(self._calls))
         try:
             yield
         finally:
-            del self._backlogs[call_id]
-            self._metrics.calls_active.set(len(self._backlogs))
+            del self._calls[call_id]
+            self._metrics.calls_active.set(len(self._calls))
 
     async def drain(self, timeout_s: float) -> bool:
         """Takes no more connections, ends those there are and waits; False when some outlast the timeout."""

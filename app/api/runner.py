@@ -11,13 +11,14 @@ from typing import TypeVar
 from app.api.deps import Services
 from app.api.messages import live_event
 from app.api.protocol import call_body
+from app.audio.jitter import JitterMeter
 from app.channel import Channel, ChannelClosedError
-from app.domain import SAMPLE_RATE_HZ, AudioPacket, CallStart, Leg, UtteranceRecord
-from app.pipeline import CallPipeline, ServerEvent
+from app.domain import SAMPLE_RATE_HZ, AudioPacket, CallStart, Leg, LineEvent, UtteranceRecord
+from app.pipeline import CallPipeline, Interim, KeyPressed, MetadataAdded, ServerEvent
 from app.results.publish import LiveEvent
 from app.results.store import CallExistsError, CallInfo, CallState, StoreError
 from app.telemetry.logs import get_logger
-from app.wire.base import Audio, Start, Stop, WireEvent
+from app.wire.base import Audio, Gap, Reformat, Reply, Start, Stop, WireEvent
 
 T = TypeVar("T")
 
@@ -30,16 +31,23 @@ JOIN_S = 0.02
 MIN_WEIGHT_S = 0.001
 """What the smallest message weighs in the queue, so that a flood of empty ones is bounded too."""
 
-Reply = Callable[[ServerEvent], Awaitable[None]]
+MAX_KEYS_KEPT = 64
+"""Keys kept with a call."""
+
+MAX_METADATA_MEMBERS = 96
+"""Members of a call's metadata, those at its start included."""
+
+Answer = Callable[[ServerEvent], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Something the client sent. arrived: monotonic seconds. seconds: of audio in it."""
+    """Something the client sent. arrived: monotonic seconds. seconds: of audio in it. jitter_ms: by track, so far."""
 
     event: WireEvent
     arrived: float
     seconds: float
+    jitter_ms: tuple[float | None, ...] = ()
 
 
 class CallRunner:
@@ -49,7 +57,7 @@ class CallRunner:
     and stored, whether or not anybody is left to reply to.
     """
 
-    def __init__(self, start: CallStart, services: Services, reply: Reply) -> None:
+    def __init__(self, start: CallStart, services: Services, reply: Answer) -> None:
         self.start = start
         self._services = services
         self._reply = reply
@@ -65,6 +73,10 @@ class CallRunner:
             language=start.language,
             metadata=start.metadata,
         )
+        self._keys: list[dict[str, object]] = []
+        self._bytes_per_s = start.format.frame_bytes * start.format.sample_rate_hz
+        self._jitter = [JitterMeter(start.format.sample_rate_hz) for _ in start.format.tracks]
+        self._track_of = {leg: track for track, legs in enumerate(start.format.tracks) for leg in legs}
         self._log = get_logger(__name__).bind(call_id=start.call_id)
 
     @property
@@ -89,14 +101,22 @@ class CallRunner:
 
     async def feed(self, event: WireEvent) -> None:
         """Queues what the client sent, waiting while the queue is full."""
-        seconds = 0.0
+        seconds, arrived = 0.0, self._services.clock.monotonic()
         if isinstance(event, Audio):
             audio = self.start.format
-            seconds = len(event.packet.payload) / (audio.frame_bytes * audio.sample_rate_hz)
+            seconds = len(event.packet.payload) / self._bytes_per_s
             self._services.metrics.packets.inc()
-            for leg in audio.channels:
+            for leg in audio.tracks[event.packet.track]:
                 self._services.metrics.audio_seconds.labels(leg.value).inc(seconds)
-        await self._inbox.put(Piece(event, self._services.clock.monotonic(), seconds))
+            self._jitter[event.packet.track].push(arrived, event.packet.position_samples, seconds)
+        elif isinstance(event, Gap):
+            self._jitter[event.track].skip(event.samples)
+        elif isinstance(event, Reformat):
+            channels = self.start.format.frame_bytes // self.start.format.encoding.sample_bytes
+            self._bytes_per_s = event.encoding.sample_bytes * channels * event.sample_rate_hz
+            for meter in self._jitter:
+                meter.restart(event.sample_rate_hz)
+        await self._inbox.put(Piece(event, arrived, seconds, self._jitter_ms()))
 
     def end_input(self) -> None:
         """Says that nothing more will come."""
@@ -114,11 +134,11 @@ class CallRunner:
                 pieces = await self._inbox.get_many(MAX_JOB_S)
             except ChannelClosedError:
                 break
-            for event, arrived in await self._in_pool(partial(self._work, pieces)):
-                await self._deliver(event, arrived)
-        ended = clock.monotonic()
+            for event, cause in await self._in_pool(partial(self._work, pieces)):
+                await self._deliver(event, cause)
+        end = Piece(Stop(), clock.monotonic(), 0.0, self._jitter_ms())
         for event in await self._in_pool(self._pipeline.stop):
-            await self._deliver(event, ended)
+            await self._deliver(event, end)
 
     async def close(self, outcome: str) -> None:
         """Puts the end of the call on record, and tells the feed."""
@@ -143,29 +163,48 @@ class CallRunner:
         for leg, account in summary.legs.items():
             lost_s = account.audio.lost_samples / SAMPLE_RATE_HZ
             services.metrics.gap_seconds.labels(leg.value).inc(lost_s)
+            for fate, reason, samples in account.audio.outcomes():
+                seconds = services.metrics.audio_outcome_seconds.labels(leg.value, fate, reason)
+                seconds.inc(samples / SAMPLE_RATE_HZ)
         self._log.info("call_ended", outcome=outcome, duration_s=summary.duration_s)
 
-    def _work(self, pieces: Sequence[Piece]) -> list[tuple[ServerEvent, float]]:
-        """Runs in the pool. Each event comes with the arrival of what brought it about."""
-        return [(event, piece.arrived) for piece in join_audio(pieces) for event in self._take(piece.event)]
+    def _work(self, pieces: Sequence[Piece]) -> list[tuple[ServerEvent, Piece]]:
+        """Runs in the pool. Each event comes with what brought it about."""
+        return [(event, piece) for piece in join_audio(pieces) for event in self._take(piece.event)]
 
     def _take(self, event: WireEvent) -> list[ServerEvent]:
         if isinstance(event, Audio):
             return self._pipeline.push(event.packet)
-        if isinstance(event, Start | Stop):  # the connection's own business
+        if isinstance(event, Start | Stop | Reply):  # the connection's own business
             return []
         return self._pipeline.control(event)
 
     async def _in_pool(self, work: Callable[[], list[T]]) -> list[T]:
         return await asyncio.get_running_loop().run_in_executor(self._services.pool, work)
 
-    async def _deliver(self, event: ServerEvent, arrived: float) -> None:
+    async def _deliver(self, event: ServerEvent, cause: Piece) -> None:
         if isinstance(event, UtteranceRecord):
-            event = await self._record(event, arrived)
+            event = await self._record(self._with_jitter(event, cause), cause.arrived)
+        elif isinstance(event, Interim):
+            event = Interim(self._with_jitter(event.record, cause))
+        elif isinstance(event, LineEvent):
+            self._services.metrics.line_events.labels(event.kind).inc()
+        elif isinstance(event, KeyPressed):
+            await self._note_key(event)
+        elif isinstance(event, MetadataAdded):
+            await self._add_metadata(event.values)
         live = live_event(self.start.call_id, event)
         if live is not None:
             self._services.publisher.publish(live)
         await self._reply(event)
+
+    def _jitter_ms(self) -> tuple[float | None, ...]:
+        return tuple(meter.jitter_ms for meter in self._jitter)
+
+    def _with_jitter(self, record: UtteranceRecord, cause: Piece) -> UtteranceRecord:
+        """The record with its track's jitter when what ended it arrived."""
+        jitter_ms = cause.jitter_ms[self._track_of[record.leg]]
+        return replace(record, audio_quality=replace(record.audio_quality, jitter_ms=jitter_ms))
 
     async def _record(self, record: UtteranceRecord, arrived: float) -> UtteranceRecord:
         """Stores and counts a record; returns it with its latency."""
@@ -178,6 +217,22 @@ class CallRunner:
         )
         self._services.metrics.utterance_latency.observe(latency_s)
         return record
+
+    async def _note_key(self, key: KeyPressed) -> None:
+        """Keeps a key with the call; the first `MAX_KEYS_KEPT` of them."""
+        if len(self._keys) < MAX_KEYS_KEPT:
+            leg = None if key.leg is None else key.leg.value
+            self._keys.append({"digit": key.digit, "leg": leg, "at_s": key.at_s})
+            await self._add_metadata({"dtmf": list(self._keys)})
+
+    async def _add_metadata(self, values: Mapping[str, object]) -> None:
+        """Adds to the call's metadata as far as there is room: a client cannot fill the store."""
+        known = self._info.metadata
+        room = MAX_METADATA_MEMBERS - len(known)
+        new = [name for name in values if name not in known][: max(room, 0)]
+        kept = {name: value for name, value in values.items() if name in known or name in new}
+        self._info = replace(self._info, metadata={**known, **kept})
+        await self._stored("add_metadata", self._services.store.add_metadata(self.start.call_id, kept))
 
     async def _stored(self, operation: str, work: Awaitable[None]) -> None:
         """A store that fails costs results, never the call."""
@@ -195,7 +250,11 @@ def join_audio(pieces: Iterable[Piece]) -> Iterator[Piece]:
     waiting: list[Piece] = []
     seconds = 0.0
     for piece in pieces:
-        joinable = isinstance(piece.event, Audio) and piece.event.packet.position_samples is None
+        joinable = (
+            isinstance(piece.event, Audio)
+            and piece.event.packet.position_samples is None
+            and piece.event.packet.track == 0
+        )
         if waiting and (not joinable or seconds + piece.seconds > JOIN_S):
             yield _joined(waiting, seconds)
             waiting, seconds = [], 0.0
@@ -212,4 +271,4 @@ def _joined(pieces: list[Piece], seconds: float) -> Piece:
     if len(pieces) == 1:
         return pieces[0]
     payload = b"".join(piece.event.packet.payload for piece in pieces if isinstance(piece.event, Audio))
-    return Piece(Audio(AudioPacket(payload)), pieces[-1].arrived, seconds)
+    return Piece(Audio(AudioPacket(payload)), pieces[-1].arrived, seconds, pieces[-1].jitter_ms)

@@ -18,7 +18,8 @@ from app.audio.recording import Recording, RecordingError, open_recording
 from app.domain import CallStart, Leg, UtteranceRecord
 from app.engine import Engine
 from app.inference.errors import InferenceError
-from app.pipeline import SessionWarning, recording_start, score_recording, score_whole
+from app.pipeline import SessionWarning
+from app.recorded import recording_start, score_recording, score_whole
 from app.wire.native import random_call_id
 from app.wire.replies import record_body
 

@@ -11,10 +11,13 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.deps import Services
+from app.api.edge import INGEST_PATH
 from app.settings import Settings
+from app.wire.carriers import CARRIERS
 
 MAX_SIZE_FACTOR = 4
 """Messages up to so many times the limit are read whole, so that the client is told what was wrong with them."""
@@ -54,10 +57,23 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.close_sent = True
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.close)
 
+    async def send(self, message: ASGISendEvent) -> None:
+        """Takes a message of the application. A refusal is an answer: uvicorn would log it as a missing one."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
     async def run_asgi(self) -> None:
         """Runs the application on this connection."""
         await super().run_asgi()
         self._cut_if_stuck()
+
+    def start_keepalive(self) -> None:
+        """The handshake is done: pings begin, but for peers that do not bear them."""
+        name = self.scope["path"].removeprefix(INGEST_PATH).partition("/")[0]
+        carrier = CARRIERS.get(name) if self.scope["path"].startswith(INGEST_PATH) else None
+        if carrier is None or carrier.pings:
+            super().start_keepalive()
 
     def keepalive_timeout(self) -> None:
         """The peer did not answer a ping."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.audio.g711 import decode, pcm_to_float
-from app.domain import AudioFormat, FloatArray
+from app.domain import Encoding, FloatArray
 
 
 class Deinterleaver:
@@ -16,8 +16,10 @@ class Deinterleaver:
     A piece may end inside a sample instant: its odd tail waits for the next piece.
     """
 
-    def __init__(self, audio_format: AudioFormat) -> None:
-        self._format = audio_format
+    def __init__(self, encoding: Encoding, channels: int) -> None:
+        self._encoding = encoding
+        self._channels = channels
+        self._instant_bytes = encoding.sample_bytes * channels
         self._tail = b""
 
     @property
@@ -28,11 +30,12 @@ class Deinterleaver:
     def push(self, payload: bytes) -> list[FloatArray]:
         """Decode every whole sample instant: float32 [n] per channel, equal lengths, at the wire's rate."""
         data = self._tail + payload if self._tail else payload
-        whole = len(data) - len(data) % self._format.frame_bytes
+        whole = len(data) - len(data) % self._instant_bytes
         self._tail = data[whole:]
-        samples = pcm_to_float(decode(memoryview(data)[:whole], self._format.encoding))
-        channels = len(self._format.channels)
-        return [samples] if channels == 1 else list(np.ascontiguousarray(samples.reshape(-1, channels).T))
+        samples = pcm_to_float(decode(memoryview(data)[:whole], self._encoding))
+        if self._channels == 1:
+            return [samples]
+        return list(np.ascontiguousarray(samples.reshape(-1, self._channels).T))
 
     def drop_tail(self) -> int:
         """Forget the unfinished sample instant and say how many bytes it had: the next packet is aligned."""
@@ -45,10 +48,10 @@ class Aligned:
     """A packet put on the sample clock; all counts are sample instants at the sender's rate.
 
     channels: float32 [n] per channel, `filled_samples` zeros first.
-    filled_samples: missing audio replaced by silence (count it as lost).
+    filled_samples: missing audio, zeros so far (count it as lost).
     dropped_samples: audio that had come before, left out.
-    skipped_samples: the part of a gap beyond the bound; the clock does not count it.
-    restarted: the sender's clock went back further than the bound, so it was taken as a new start.
+    skipped_samples: a hole before the packet that is too long to be filled (count it as lost, too).
+    restarted: the sender's clock jumped too far to be believed, so it was taken as a new start.
     """
 
     channels: list[FloatArray]
@@ -61,18 +64,23 @@ class Aligned:
 class SampleClock:
     """Makes one contiguous stream of packets that carry their sender's position, or none.
 
-    The first position seen is the origin. A hole is filled with zeros, at most `max_gap_samples` of them, so
-    that a wild position costs no memory. What overlaps audio already taken is dropped. A packet that lies
-    wholly more than `max_gap_samples` in the past means that the sender restarted its clock: it follows on.
+    The first position seen is the origin. A hole of at most `max_gap_samples` is filled with zeros; a longer one, up
+    to `max_jump_samples`, is only stated, so that a wild position costs no memory. What overlaps audio already taken
+    is dropped. A packet that lies wholly more than `max_gap_samples` in the past, or beyond the longest jump, means
+    that the sender set its clock anew: it follows on.
 
     Raises:
-        ValueError: a negative bound.
+        ValueError: a negative bound, or a jump shorter than a gap.
     """
 
-    def __init__(self, max_gap_samples: int) -> None:
-        if max_gap_samples < 0:
-            raise ValueError(f"max_gap_samples must not be negative, got {max_gap_samples}")
+    def __init__(self, max_gap_samples: int, max_jump_samples: int | None = None) -> None:
+        longest = max_gap_samples if max_jump_samples is None else max_jump_samples
+        if not 0 <= max_gap_samples <= longest:
+            raise ValueError(
+                f"expected 0 <= max_gap_samples <= max_jump_samples, got {max_gap_samples} and {longest}"
+            )
         self._max_gap = max_gap_samples
+        self._max_jump = longest
         self._next: int | None = None
 
     def align(self, position_samples: int | None, channels: list[FloatArray]) -> Aligned:
@@ -83,17 +91,30 @@ class SampleClock:
             self._next = (expected or position_samples or 0) + length
             return Aligned(channels)
         late = expected - position_samples
-        if late - length > self._max_gap:
+        if late - length > self._max_gap or -late > self._max_jump:
             self._next = position_samples + length
             return Aligned(channels, restarted=True)
         self._next = max(expected, position_samples + length)
         if late >= 0:
             dropped = min(late, length)
             return Aligned([channel[dropped:] for channel in channels], dropped_samples=dropped)
-        filled = min(-late, self._max_gap)
-        silence = np.zeros(filled, dtype=np.float32)
-        padded = [np.concatenate((silence, channel)) for channel in channels]
-        return Aligned(padded, filled_samples=filled, skipped_samples=-late - filled)
+        if -late > self._max_gap:
+            return Aligned(channels, skipped_samples=-late)
+        silence = np.zeros(-late, dtype=np.float32)
+        return Aligned([np.concatenate((silence, channel)) for channel in channels], filled_samples=-late)
+
+    def skip(self, samples: int, until_samples: int | None = None) -> int:
+        """Move on over time for which no audio will come, by so much or to a position; how long it was.
+
+        What is beyond the longest jump is not believed, and nothing is skipped.
+        """
+        expected = self._next or 0
+        if until_samples is not None:
+            samples = until_samples - expected
+        if not 0 < samples <= self._max_jump:
+            return 0
+        self._next = expected + samples
+        return samples
 
 
 class Framer:

@@ -1,4 +1,4 @@
-"""How good one utterance sounded: signal to noise, clipping, loss."""
+"""How good one utterance sounded: signal to noise, clipping, loss, level."""
 
 from __future__ import annotations
 
@@ -43,30 +43,41 @@ class QualityMeter:
         self._floor_db = np.zeros(capacity_frames)
         self._clipped = np.zeros(capacity_frames, dtype=np.int64)
         self._lost = np.zeros(capacity_frames, dtype=np.int64)
+        self._concealed = np.zeros(capacity_frames, dtype=np.int64)
+        self._voiced = np.zeros(capacity_frames, dtype=np.bool_)
         self._magnitude = np.zeros(FRAME_SAMPLES, dtype=np.float32)
 
     def push(
-        self, frame_index: int, frame: FloatArray, voiced: bool, energy_db: float, lost_samples: int = 0
+        self,
+        frame_index: int,
+        frame: FloatArray,
+        voiced: bool,
+        energy_db: float,
+        lost_samples: int = 0,
+        concealed_samples: int = 0,
     ) -> None:
-        """Take a frame, float32 [160], what `FrameVad.judge` said of it, and how much of it was filled in.
+        """Take a frame, float32 [160], what `FrameVad.judge` said of it, and how much of it was lost, and concealed.
 
         Frame numbers rise; they may leave out frames that are in no utterance.
         """
         slot = frame_index % self._capacity
         self._next_frame = frame_index + 1
-        self._floor.push(energy_db)
+        if not lost_samples:  # what was made here says nothing of the line's noise
+            self._floor.push(energy_db)
         floor_db = self._floor.floor_db
         self._energy_db[slot] = energy_db
         self._floor_db[slot] = math.nan if floor_db is None else floor_db
         self._lost[slot] = lost_samples
+        self._concealed[slot] = concealed_samples
+        self._voiced[slot] = voiced
         magnitude = np.abs(frame, out=self._magnitude)
         loud = magnitude.max() >= self._CLIPPED
         self._clipped[slot] = np.count_nonzero(magnitude >= self._CLIPPED) if loud else 0
         if not voiced and not lost_samples:
             self._quiet_frames += 1
 
-    def measure(self, start_frame: int, end_frame: int) -> AudioQuality:
-        """Judge the utterance [start_frame, end_frame)."""
+    def measure(self, start_frame: int, end_frame: int, codec: str | None = None) -> AudioQuality:
+        """Judge the utterance [start_frame, end_frame); codec: how it was sent, for the record."""
         if not max(0, self._next_frame - self._capacity) <= start_frame < end_frame <= self._next_frame:
             raise ValueError(
                 f"frames [{start_frame}, {end_frame}) are not all among the last {self._capacity} "
@@ -80,6 +91,9 @@ class QualityMeter:
             snr_db=self._snr_db(self._energy_db[slots[lost == 0]], floors[~np.isnan(floors)]),
             clipped=round(float(self._clipped[slots].sum()) / samples, 4),
             packet_loss=round(float(lost.sum()) / samples, 4),
+            level_dbfs=_level_dbfs(self._energy_db[slots[self._voiced[slots] & (lost == 0)]]),
+            concealed=round(float(self._concealed[slots].sum()) / samples, 4),
+            codec=codec,
         )
 
     def _snr_db(self, energies_db: _Decibels, floors_db: _Decibels) -> float | None:
@@ -91,3 +105,12 @@ class QualityMeter:
         if speech <= 0.0:
             return lowest
         return round(min(max(10.0 * math.log10(speech / noise), lowest), highest), 1)
+
+
+def _level_dbfs(energies_db: _Decibels) -> float | None:
+    """Mean power of these frames."""
+    return (
+        round(10.0 * math.log10(float(np.mean(10.0 ** (energies_db / 10.0)))), 1)
+        if energies_db.size
+        else None
+    )

@@ -12,13 +12,17 @@ from pathlib import Path
 import orjson
 
 from app.audio.recording import Recording, RecordingError, open_recording
+from app.cli.carrier_options import add_options, refuse_options
 from app.cli.commands import Commands, first_api_key, parse_legs
+from app.cli.emulate import emulate
 from app.cli.exits import CliError, ExitCode
 from app.cli.show import message_line
 from app.client import ClientError, Message, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
+from app.emulators.carriers import DEFAULT_ORIGIN, DEFAULT_TCP_ORIGIN
 
 DEFAULT_URL = "ws://127.0.0.1:8000/v1/stream"
+DEFAULT_ENCODING = Encoding.PCM_S16LE
 
 
 def add_parser(commands: Commands) -> None:
@@ -26,15 +30,25 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "call",
         help="play a recording into a running service",
-        description="Plays one recording (1 or 2 channels), or two as customer and agent, in 20 ms messages.",
+        description="Plays one recording (1 or 2 channels), or two as customer and agent, in 20 ms messages: over "
+        "the native protocol, or as a telephone system would (--carrier).",
     )
     parser.add_argument(
         "files", type=Path, nargs="+", metavar="FILE", help="one recording, or customer and agent"
     )
-    parser.add_argument("--url", default=DEFAULT_URL, help="the socket (default: %(default)s)")
+    parser.add_argument(
+        "--url",
+        help=f"the socket (default: {DEFAULT_URL}; with --carrier {DEFAULT_ORIGIN}, where the carrier's path is "
+        f"added to an address without one, and {DEFAULT_TCP_ORIGIN} for audiosocket)",
+    )
     parser.add_argument("--speed", type=_speed, default=1.0, help="1 is real time, 0 as fast as possible")
     parser.add_argument("--call-id", help="default: the service invents one")
-    parser.add_argument("--encoding", type=Encoding, choices=list(Encoding), default=Encoding.PCM_S16LE)
+    parser.add_argument(
+        "--encoding",
+        type=Encoding,
+        choices=list(Encoding),
+        help=f"default: {Encoding.PCM_S16LE}; with --carrier what the carrier sends, where it has a choice",
+    )
     parser.add_argument("--line", help="where the audio comes from (default: 'default')")
     parser.add_argument("--legs", type=parse_legs, help="who is on each channel (default: customer,agent)")
     parser.add_argument("--language", help="a language tag such as 'en' or 'de-CH'")
@@ -44,6 +58,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--salience", action="store_true", help="ask for the weight of each moment")
     parser.add_argument("--json", action="store_true", help="print every message of the service as JSON")
     parser.add_argument("--api-key", help="default: the first of KOWAIRO_AUTH__API_KEYS")
+    add_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,13 +68,17 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CliError: a recording that cannot be played, or a call that ended before its time.
     """
-    with _opened(options.files) as recordings:
-        start = start_message(options, _channels(recordings, options.legs))
-        show = print_json if options.json else print_for_people
-        try:
-            play(recordings, start, show, options)
-        except (ClientError, RecordingError, ValueError) as error:
-            raise CliError(str(error)) from error
+    show = print_json if options.json else print_for_people
+    try:
+        with _opened(options.files) as recordings:
+            legs = _channels(recordings, options.legs)
+            if options.carrier is None:
+                refuse_options(options)
+                play(recordings, start_message(options, legs), show, options)
+                return ExitCode.DONE
+        emulate(options, legs, lambda: _opened(options.files), show, options.api_key or first_api_key())
+    except (ClientError, RecordingError, ValueError) as error:
+        raise CliError(str(error)) from error
     return ExitCode.DONE
 
 
@@ -70,10 +89,12 @@ def play(
     options: argparse.Namespace,
 ) -> None:
     """One call over `options.url`, blocking until the service has answered everything."""
-    audio = telephone_messages(recordings, options.encoding)
+    audio = telephone_messages(recordings, options.encoding or DEFAULT_ENCODING)
     start |= {"sample_rate": recordings[0].sample_rate_hz}
     key = options.api_key or first_api_key()
-    asyncio.run(play_call(options.url, start, audio, show, pace=Pace(options.speed), api_key=key))
+    asyncio.run(
+        play_call(options.url or DEFAULT_URL, start, audio, show, pace=Pace(options.speed), api_key=key)
+    )
 
 
 def start_message(options: argparse.Namespace, channels: Sequence[Leg]) -> Message:
@@ -81,7 +102,10 @@ def start_message(options: argparse.Namespace, channels: Sequence[Leg]) -> Messa
     flags = ("consent", "notice_given", "interim", "salience")
     texts = {name: getattr(options, name) for name in ("call_id", "line", "language")}
     return (
-        {"encoding": options.encoding.value, "channels": [leg.value for leg in channels]}
+        {
+            "encoding": (options.encoding or DEFAULT_ENCODING).value,
+            "channels": [leg.value for leg in channels],
+        }
         | {name: text for name, text in texts.items() if text is not None}
         | {name: True for name in flags if getattr(options, name)}
     )

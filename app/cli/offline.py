@@ -22,7 +22,8 @@ from app.domain import CallStart, Leg, UtteranceRecord
 from app.engine import Engine
 from app.inference.errors import InferenceError
 from app.inference.line_profile import LineProfile, ProfileBook, ProfileError
-from app.pipeline import PipelineParts, SessionWarning, recording_start, score_recording, score_whole
+from app.pipeline import PipelineParts, SessionWarning
+from app.recorded import recording_start, score_recording, score_whole
 from app.settings import Settings
 
 T = TypeVar("T")

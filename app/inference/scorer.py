@@ -10,9 +10,19 @@ import numpy as np
 
 from app.bundle.loader import LoadedBundle
 from app.bundle.manifest import DEFAULT_HEAD
-from app.domain import AbstainReason, FloatArray, LineRef, ModelRef, Utterance, UtteranceRecord
+from app.domain import (
+    TONE,
+    AbstainReason,
+    AudioQuality,
+    FloatArray,
+    LineRef,
+    ModelRef,
+    Utterance,
+    UtteranceRecord,
+)
 from app.inference.batcher import Batcher
 from app.inference.calibration import posterior
+from app.inference.doubt import DoubtRules, Needed
 from app.inference.encoder import Encoder
 from app.inference.errors import InferenceError, require_finite
 from app.inference.head import Head, HeadOutput
@@ -49,6 +59,7 @@ class Scorer:
         cost_matrix: the site's costs; None makes every mistake cost 1.
         batcher: where the encoder runs; None runs it in the caller's thread.
         min_confidence: overrides the bundle's abstention threshold.
+        quality_widens: whether poor sound raises that threshold (`app.inference.doubt`).
         head: which of the bundle's heads.
 
     Raises:
@@ -62,6 +73,7 @@ class Scorer:
         *,
         batcher: Batcher | None = None,
         min_confidence: float | None = None,
+        quality_widens: bool = True,
         head: str = DEFAULT_HEAD,
     ) -> None:
         manifest = bundle.manifest
@@ -80,6 +92,7 @@ class Scorer:
         self._batcher = Batcher(Encoder(bundle.encoder, manifest.encoder)) if batcher is None else batcher
         self._head = Head(bundle.heads[head], manifest.heads[head])
         self._min_confidence = manifest.abstain.min_confidence if min_confidence is None else min_confidence
+        self._doubt = DoubtRules() if quality_widens else None
 
     def score(
         self,
@@ -90,8 +103,9 @@ class Scorer:
     ) -> tuple[UtteranceRecord, FloatArray | None]:
         """The record of one utterance, and its embedding where the line and the leg may learn from it.
 
-        The first of these that holds is the reason of an abstention: policy, too_short (known already, or
-        fewer than min_tokens), not_speech, too_noisy (known already), uncertain. An utterance without one
+        The first of these that holds is the reason of an abstention: policy, a tone (known already; not_speech),
+        too_short (known already, or fewer than min_tokens), not_speech, too_noisy (known already), uncertain. An
+        utterance without one
         gives its embedding float32 [D], for the caller to update line profile and leg context with; an
         abstention, or a named event, gives None, and neither may learn from it. `expected_cost` is that of
         deciding for the top category, and is given wherever scores are; so is the event.
@@ -102,12 +116,16 @@ class Scorer:
         """
         verdict = self._without_listening(utterance)
         if verdict[0] is not None or utterance.tokens is None:
-            return self._withheld(utterance, line_profile, verdict), None
+            record = self._withheld(utterance, line_profile, verdict)
+            if verdict[0] is AbstainReason.NOT_SPEECH:
+                record = replace(record, not_speech_kind=TONE, not_speech_name=utterance.tone)
+            return record, None
         embedding, salience = self._batcher.encode(utterance.tokens)
         output = self._score_head(embedding, line_profile, leg_context)
         if output.speech < self._head.spec.speech_threshold:
-            verdict = AbstainReason.NOT_SPEECH, self._why_not_speech(output)
-            return self._withheld(utterance, line_profile, verdict), None
+            kind = self._rejected_kind(output)
+            verdict = AbstainReason.NOT_SPEECH, self._why_not_speech(output, kind)
+            return replace(self._withheld(utterance, line_profile, verdict), not_speech_kind=kind), None
         record = self._published(utterance, line_profile, output, salience if want_salience else None)
         # Neither is learned from: a line's laughter is no measure of how its callers speak.
         return record, None if record.abstained or record.event is not None else embedding
@@ -122,11 +140,14 @@ class Scorer:
             return AbstainReason.TOO_SHORT, f"{got} tokens, {needed} are needed"
         return None, None
 
-    def _why_not_speech(self, output: HeadOutput) -> str:
-        numbers = f"speech logit {output.speech:.2f}, {self._head.spec.speech_threshold:.2f} is needed"
+    def _rejected_kind(self, output: HeadOutput) -> str | None:
         if self._sounds is None or output.sound is None:
-            return numbers
-        return f"{self._sounds.rejected(output.sound)}: {numbers}"
+            return None
+        return self._sounds.rejected(output.sound)
+
+    def _why_not_speech(self, output: HeadOutput, kind: str | None) -> str:
+        numbers = f"speech logit {output.speech:.2f}, {self._head.spec.speech_threshold:.2f} is needed"
+        return numbers if kind is None else f"{kind}: {numbers}"
 
     def _named_event(self, output: HeadOutput) -> tuple[str | None, float | None]:
         found = None
@@ -155,9 +176,10 @@ class Scorer:
         top = int(np.argmax(probabilities))
         confidence = float(probabilities[top])
         reason, detail = utterance.reason, utterance.detail
-        if reason is None and confidence < self._min_confidence:
+        needed = self._needed(utterance.quality)
+        if reason is None and confidence < needed.confidence:
             reason = AbstainReason.UNCERTAIN
-            detail = f"confidence {confidence:.2f}, {self._min_confidence:.2f} is needed"
+            detail = f"confidence {confidence:.2f}, {needed}"
         cost = self._cost.expected_cost(probabilities.tolist(), self.categories, self.categories[top])
         require_finite(cost, "expected cost")
         pairs = zip(self.categories, probabilities, strict=True)
@@ -175,6 +197,11 @@ class Scorer:
             event=event,
             event_score=event_score,
         )
+
+    def _needed(self, quality: AudioQuality) -> Needed:
+        if self._doubt is None:
+            return Needed(self._min_confidence)
+        return self._doubt.needed(self._min_confidence, quality)
 
     def _withheld(self, utterance: Utterance, line_profile: LineProfile, verdict: Verdict) -> UtteranceRecord:
         """A record that gives no scores."""

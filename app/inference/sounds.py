@@ -34,7 +34,7 @@ class SoundNames:
         return self._names[place], float(posterior[place])
 
     def rejected(self, sound: FloatArray) -> str:
-        """The likeliest of the kinds that must not be scored."""
+        """The likeliest of the kinds that must not be scored: a record's `not_speech_kind`."""
         return self._names[int(self._rejected[np.argmax(sound[self._rejected])])]
 
     def _places(self, names: tuple[str, ...]) -> npt.NDArray[np.intp]:

@@ -63,6 +63,11 @@ class MemoryStore:
             entry.info, utterances=entry.info.utterances + 1, dropped=entry.info.dropped + int(full)
         )
 
+    async def add_metadata(self, call_id: str, values: Mapping[str, Any]) -> None:
+        """Adds to a call's metadata; see `ResultStore.add_metadata`."""
+        entry = self._entry(call_id)
+        entry.info = replace(entry.info, metadata={**entry.info.metadata, **values})
+
     async def close_call(
         self, call_id: str, *, outcome: str, ended_at: float, summary: Mapping[str, Any]
     ) -> None:

@@ -18,8 +18,9 @@ class TooManySubscribersError(Exception):
 class LiveEvent:
     """Something that happened to a call: a type, the call, and a JSON-ready body.
 
-    Types: call_started, speech_start, utterance, interim, warning, call_ended, call_erased. A subscriber that
-    was too slow also gets `lagged` (call_id "", body `{"dropped": n}`): it should fetch the calls again.
+    Types: call_started, speech_start, utterance, line_event, interim, warning, dtmf, call_paused, call_resumed,
+    call_ended, call_erased. A subscriber that was too slow also gets `lagged` (call_id "", body `{"dropped": n}`): it
+    should fetch the calls again.
     """
 
     type: str

@@ -44,7 +44,7 @@ class CallInfo:
     """One call as the store knows it.
 
     started_at, ended_at: seconds since the epoch. outcome: how the call ended, None while it is live.
-    metadata: what the client gave at the start, untouched; erased with the call.
+    metadata: what the client gave at the start, untouched, and what came later; erased with the call.
     summary: the end-of-call accounting of `docs/protocol.md`, None while it is live.
     utterances: records made so far (also those no longer held). dropped: of these, no longer held.
     """
@@ -92,6 +92,14 @@ class ResultStore(Protocol):
 
     async def append(self, record: UtteranceRecord) -> None:
         """Adds a record to its call.
+
+        Raises:
+            CallNotFoundError: the call is not held.
+        """
+        ...
+
+    async def add_metadata(self, call_id: str, values: Mapping[str, Any]) -> None:
+        """Adds members to a call's metadata; those of the same names are replaced.
 
         Raises:
             CallNotFoundError: the call is not held.

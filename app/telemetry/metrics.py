@@ -37,6 +37,12 @@ class Metrics:
             ["leg"],
             registry=registry,
         )
+        self.audio_outcome_seconds = Counter(
+            "kowairo_audio_outcome_seconds",
+            "Seconds of ended calls by what became of them (scored, silence, rejected, lost), and why rejected.",
+            ["leg", "outcome", "reason"],
+            registry=registry,
+        )
         self.backlog_seconds = Gauge(
             "kowairo_backlog_seconds",
             "Seconds of received audio that wait to be worked on.",
@@ -63,6 +69,12 @@ class Metrics:
             ["event"],
             registry=registry,
         )
+        self.line_events = Counter(
+            "kowairo_line_events",
+            "What was heard that is not speech, by kind (tone, or the bundle's list: music, prompt, noise ...).",
+            ["kind"],
+            registry=registry,
+        )
         self.utterance_latency = Histogram(
             "kowairo_utterance_latency_seconds",
             "From the arrival of the packet that ended an utterance to its record.",
@@ -79,6 +91,24 @@ class Metrics:
 
     def _declare_doors(self) -> None:
         registry = self.registry
+        self.carrier_connections = Counter(
+            "kowairo_carrier_connections",
+            "Connections of telephone systems that ended, by how.",
+            ["carrier", "outcome"],
+            registry=registry,
+        )
+        self.carrier_webhooks = Counter(
+            "kowairo_carrier_webhooks",
+            "Webhooks of telephone systems, by what they say of a stream.",
+            ["carrier", "event"],
+            registry=registry,
+        )
+        self.ingest_refused = Counter(
+            "kowairo_ingest_refused",
+            "Connections of telephone systems refused before they were accepted, by code.",
+            ["carrier", "code"],
+            registry=registry,
+        )
         self.store_errors = Counter(
             "kowairo_store_errors", "Store operations that failed.", ["operation"], registry=registry
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TypeAlias
 
-from app.domain import AudioPacket, CallStart
+from app.domain import AudioPacket, CallStart, Encoding
 
 
 class CloseCode(IntEnum):
@@ -39,7 +40,7 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The call begins; always the first event, and only once."""
+    """The call begins; only once. Nothing of a call comes before it, but replies and notices may."""
 
     call: CallStart
 
@@ -49,6 +50,65 @@ class Audio:
     """Audio arrived."""
 
     packet: AudioPacket
+
+
+class GapKind(Enum):
+    """Why time was promised for which no audio comes."""
+
+    LOST = auto()
+    PAUSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Time of a track for which no audio will come: its clock moves on, the utterance in flight ends.
+
+    samples: how long, at the track's rate, counted from the end of the audio before it. until_samples: instead,
+    the position on the sender's clock where it ends; nothing where the clock is there already.
+    """
+
+    kind: GapKind
+    samples: int = 0
+    until_samples: int | None = None
+    track: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reformat:
+    """The audio that follows is written otherwise; channels and tracks stay as they are."""
+
+    encoding: Encoding
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dtmf:
+    """A key was pressed. digit: `0`-`9`, `*`, `#`, `A`-`D`. track: whose, None where the wire does not say."""
+
+    digit: str
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """More about the call, learned after its start: members are added to its metadata."""
+
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something was odd, and the call goes on: `code` is stable, `detail` holds nothing of the client's text."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message to the peer, text or binary, to be sent in this order."""
+
+    payload: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +125,23 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stop listening: audio is dropped at the door until `Resume`."""
+    """Stop listening: audio is dropped at the door until each source that paused has resumed."""
+
+    source: str = "client"
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Listen again."""
+    """Listen again, as far as this source is concerned."""
+
+    source: str = "client"
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The call is over; always the last event."""
+    """The call is over, or the connection where no call was started; always the last event but for replies."""
 
 
-WireEvent: TypeAlias = Start | Audio | Mark | Flush | Pause | Resume | Stop
+WireEvent: TypeAlias = (
+    Start | Audio | Gap | Reformat | Dtmf | Metadata | Notice | Reply | Mark | Flush | Pause | Resume | Stop
+)

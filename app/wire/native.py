@@ -251,7 +251,9 @@ def _channels(value: object) -> tuple[Leg, ...]:
         raise _invalid("channels", "an array of one or two legs", value)
     names = tuple(leg.value for leg in Leg)
     if any(not isinstance(leg, str) or leg not in names for leg in value):
-        raise _unsupported("channels", "every entry to be 'customer' or 'agent'")
+        raise _unsupported("channels", "'customer', 'agent' or both, or 'mixed' alone")
+    if Leg.MIXED in value and len(value) > 1:
+        raise _unsupported("channels", "'mixed' to be alone")
     if not value or len(set(value)) != len(value):
         raise _unsupported("channels", f"one or two different legs, got {len(value)} entries")
     return tuple(Leg(leg) for leg in value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from app.domain import Leg, ModelRef, UtteranceRecord
+from app.domain import Leg, LineEvent, ModelRef, UtteranceRecord
 from app.wire.base import WireError
 
 
@@ -26,6 +26,8 @@ def record_body(record: UtteranceRecord) -> dict[str, object]:
         "abstained": record.abstained,
         "reason": None if record.reason is None else record.reason.value,
         "detail": record.detail,
+        "not_speech_kind": record.not_speech_kind,
+        "not_speech_name": record.not_speech_name,
         "confidence": record.confidence,
         "arousal": record.arousal,
         "valence": record.valence,
@@ -37,6 +39,10 @@ def record_body(record: UtteranceRecord) -> dict[str, object]:
             "snr_db": quality.snr_db,
             "clipped": quality.clipped,
             "packet_loss": quality.packet_loss,
+            "level_dbfs": quality.level_dbfs,
+            "concealed": quality.concealed,
+            "codec": quality.codec,
+            "jitter_ms": quality.jitter_ms,
         },
         "latency_ms": record.latency_ms,
     }
@@ -74,14 +80,41 @@ def encode_interim(record: UtteranceRecord) -> str:
     return _encode("interim", record_body(record))
 
 
-def encode_line_event(body: Mapping[str, object]) -> str:
-    """`line_event`: something heard on the line that is not speech (reserved; none is sent yet)."""
-    return _encode("line_event", body)
+def encode_line_event(event: LineEvent) -> str:
+    """`line_event`: something heard on the line that is not speech."""
+    return _encode("line_event", line_event_body(event))
+
+
+def line_event_body(event: LineEvent) -> dict[str, object]:
+    """What is not speech, as a JSON object."""
+    return {
+        "call_id": event.call_id,
+        "leg": event.leg.value,
+        "kind": event.kind,
+        "name": event.name,
+        "start_s": event.start_s,
+        "end_s": event.end_s,
+    }
 
 
 def encode_warning(call_id: str, code: str, detail: str) -> str:
     """`warning`: something was wrong with the audio, the call goes on."""
     return _encode("warning", {"call_id": call_id, "code": code, "detail": detail})
+
+
+def encode_key(call_id: str, digit: str | None, leg: Leg | None, at_s: float) -> str:
+    """`dtmf`: a key was pressed; digit null while the call is paused."""
+    return _encode("dtmf", key_body(call_id, digit, leg, at_s))
+
+
+def key_body(call_id: str, digit: str | None, leg: Leg | None, at_s: float) -> dict[str, object]:
+    """A key as a JSON object."""
+    return {"call_id": call_id, "leg": None if leg is None else leg.value, "digit": digit, "at_s": at_s}
+
+
+def encode_pause(call_id: str, paused: bool, source: str, at_s: float) -> str:
+    """`paused` or `resumed`: audio is dropped at the door, or heard again; source: who brought it about."""
+    return _encode("paused" if paused else "resumed", {"call_id": call_id, "source": source, "at_s": at_s})
 
 
 def encode_mark(call_id: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,6 +75,24 @@ def test_a_call_has_its_timeline_and_summary(web: Api) -> None:
     assert [point["start_s"] for point in body["timeline"]] == [0.0, 2.0, 4.0]
     assert [point["reason"] for point in body["timeline"]] == [None, "uncertain", None]
     assert "metadata" not in web.get("/v1/calls").json()["items"][0]
+
+
+def test_a_call_lists_what_was_not_speech(web: Api) -> None:
+    """Music and tones are told apart from the records, with the times of the utterances they were."""
+
+    async def ring() -> None:
+        await fill(web, calls=1, records=1)
+        silent = make_record("c0", 1, reason=AbstainReason.NOT_SPEECH)
+        await web.services.store.append(replace(silent, not_speech_kind="tone", not_speech_name="busy"))
+
+    run(ring())
+    body = web.get("/v1/calls/c0").json()
+    CallDetailBody.model_validate(body)
+    (event,) = body["line_events"]
+    assert event == {
+        "call_id": "c0", "leg": "customer", "kind": "tone", "name": "busy", "start_s": 2.0, "end_s": 3.5
+    }  # fmt: skip
+    assert len(body["timeline"]) == 2
 
 
 def test_a_calls_records_come_in_pages(web: Api) -> None:

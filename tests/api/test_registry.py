@@ -8,18 +8,31 @@ import pytest
 
 from app.api.registry import CallLiveError, CallRegistry, DrainingError, TooManyCallsError
 from app.telemetry.metrics import Metrics
+from app.wire.base import WireEvent
 
 
-def nothing() -> float:
-    """No backlog."""
-    return 0.0
+class Waiting:
+    """A call with so much audio waiting."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def backlog_s(self) -> float:
+        """As said."""
+        return self._seconds
+
+    async def feed(self, event: WireEvent) -> None:
+        """Takes it."""
+
+
+nothing = Waiting(0.0)
 
 
 def test_calls_are_counted_and_limited() -> None:
     """One id once, and no more calls than allowed; the metrics say the same."""
     metrics = Metrics()
     registry = CallRegistry(2, metrics)
-    with registry.call("a", lambda: 1.5), registry.call("b", lambda: 2.0):
+    with registry.call("a", Waiting(1.5)), registry.call("b", Waiting(2.0)):
         assert (registry.active, registry.is_live("a"), registry.backlog_s()) == (2, True, 3.5)
         assert metrics.registry.get_sample_value("kowairo_backlog_seconds") == 3.5
         assert metrics.registry.get_sample_value("kowairo_calls_active") == 2

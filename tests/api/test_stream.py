@@ -78,7 +78,14 @@ def test_a_mark_comes_back_after_what_was_before_it(live: ServerThread) -> None:
     controls = ['{"type":"flush"}', '{"type":"mark","name":"here"}', '{"type":"pause"}', '{"type":"resume"}']
     with started(live.stream_url, line="marks") as socket:
         messages = say(socket, [*pieces(audio, 320), *controls, STOP])
-    assert [message["type"] for message in messages] == ["speech_start", "utterance", "mark", "summary"]
+    assert [message["type"] for message in messages] == [
+        "speech_start",
+        "utterance",
+        "mark",
+        "paused",
+        "resumed",
+        "summary",
+    ]
 
 
 def test_interim_records_come_when_asked_for(live: ServerThread) -> None:
@@ -223,6 +230,28 @@ def test_metrics_count_calls_and_name_nobody(live: ServerThread) -> None:
     assert 'kowairo_calls_total{outcome="completed"}' in text
     assert "kowairo_utterance_latency_seconds_count" in text
     assert "4711" not in text
+
+
+def test_a_tone_is_an_event_of_the_line(live: ServerThread) -> None:
+    """It follows its record, and REST and the metrics know it."""
+    t = np.arange(8_000) / RATE_HZ
+    tone = np.rint(6_000 * np.sin(2 * np.pi * 425 * t)).astype("<i2").tobytes()
+    messages = play(live.stream_url, bytes(16_000) + tone + bytes(16_000), call_id="ringing", line="ringing")
+    assert [message["type"] for message in messages] == ["speech_start", "utterance", "line_event", "summary"]
+    _, record, event, summary = messages
+    assert (record["reason"], record["not_speech_kind"]) == ("not_speech", "tone")
+    assert (event["kind"], event["name"]) == ("tone", "ringback")
+    assert (event["start_s"], event["end_s"]) == (record["start_s"], record["end_s"])
+    rejected_s = summary["legs"]["customer"]["audio"]["rejected"]["tone"]
+    assert rejected_s == pytest.approx(event["end_s"] - event["start_s"])
+    listed = call_of(live, "ringing")["line_events"]
+    assert listed == [{name: value for name, value in event.items() if name != "type"}]
+    text = httpx.get(f"{live.url}/metrics", trust_env=False).text
+    assert 'kowairo_line_events_total{kind="tone"} 1.0' in text
+    assert (
+        f'kowairo_audio_outcome_seconds_total{{leg="customer",outcome="rejected",reason="tone"}} {rejected_s}'
+        in text
+    )
 
 
 KEY = "a-key-for-these-tests"

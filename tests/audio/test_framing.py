@@ -44,7 +44,7 @@ def test_deinterleaving_pieces_equals_the_whole(
 ) -> None:
     """Any cutting gives the channels of the whole, in equal lengths at every step, and keeps the odd tail."""
     fmt = audio_format(encoding, channels)
-    reader = Deinterleaver(fmt)
+    reader = Deinterleaver(fmt.encoding, len(fmt.channels))
     heard: list[list[FloatArray]] = [[] for _ in channels]
     for piece in pieces(data, cuts):
         split = reader.push(piece)
@@ -62,7 +62,7 @@ def test_deinterleaving_pieces_equals_the_whole(
 def test_channels_come_out_in_the_order_of_the_format() -> None:
     """Interleaved samples 1, 2, 1, 2 are a channel of ones and a channel of twos, both float32 and contiguous."""
     payload = encode(np.array([1, 2, 1, 2], dtype=np.int16), Encoding.PCM_S16LE)
-    customer, agent = Deinterleaver(audio_format()).push(payload)
+    customer, agent = Deinterleaver(audio_format().encoding, len(audio_format().channels)).push(payload)
     assert (customer * 32_768).tolist() == [1, 1]
     assert (agent * 32_768).tolist() == [2, 2]
     assert customer.dtype == np.float32
@@ -71,7 +71,7 @@ def test_channels_come_out_in_the_order_of_the_format() -> None:
 
 def test_an_odd_tail_can_be_dropped() -> None:
     """When the next packet starts at a known position, half an instant is forgotten and counted."""
-    reader = Deinterleaver(audio_format())
+    reader = Deinterleaver(audio_format().encoding, len(audio_format().channels))
     reader.push(b"\x00\x00\x00")
     assert reader.drop_tail() == 3
     assert reader.pending_bytes == 0
@@ -130,13 +130,35 @@ def test_a_hole_is_filled_with_zeros_on_every_channel() -> None:
     assert aligned.filled_samples == 5
 
 
-def test_a_wild_position_costs_no_memory() -> None:
-    """A hole beyond the bound is filled up to it; the rest is told and left out of the clock."""
-    clock = SampleClock(100)
+def test_a_long_hole_is_stated_and_not_filled() -> None:
+    """A hole beyond the bound costs no memory; its length is told, and the clock has moved on."""
+    clock = SampleClock(100, 10**9)
+    clock.align(0, [ramp(0, 10)])
+    aligned = clock.align(10**8, [ramp(0, 10)])
+    assert (aligned.filled_samples, aligned.skipped_samples, aligned.restarted) == (0, 10**8 - 10, False)
+    assert aligned.channels[0].size == 10
+    assert clock.align(10**8 + 15, [ramp(0, 10)]).filled_samples == 5
+
+
+def test_a_wild_position_is_not_believed() -> None:
+    """A jump beyond the longest one is a clock that was set anew: audio follows on."""
+    clock = SampleClock(100, 10**9)
     clock.align(0, [ramp(0, 10)])
     aligned = clock.align(10**15, [ramp(0, 10)])
-    assert (aligned.filled_samples, aligned.skipped_samples) == (100, 10**15 - 10 - 100)
+    assert (aligned.filled_samples, aligned.skipped_samples, aligned.restarted) == (0, 0, True)
     assert clock.align(10**15 + 10, [ramp(0, 10)]).filled_samples == 0
+
+
+def test_time_can_pass_without_audio() -> None:
+    """By so much, or to a position; never backwards, and never further than a jump is believed."""
+    clock = SampleClock(100, 1_000)
+    assert clock.skip(50) == 50
+    assert clock.skip(0, until_samples=80) == 30
+    assert clock.skip(0, until_samples=80) == 0
+    assert clock.skip(0, until_samples=10) == 0
+    assert clock.skip(5_000) == 0
+    aligned = clock.align(85, [ramp(0, 10)])
+    assert (aligned.filled_samples, aligned.channels[0].size) == (5, 15)
 
 
 def test_duplicates_and_overlaps_are_dropped() -> None:

@@ -89,6 +89,35 @@ def test_an_utterance_of_nothing_but_loss_has_no_ratio() -> None:
     """When all of it was filled in, there is nothing to compare."""
     quality = metered(line(20.0), range(150, 250), lost=range(150, 250)).measure(150, 250)
     assert (quality.snr_db, quality.packet_loss) == (None, 1.0)
+    assert quality.level_dbfs is None
+
+
+@pytest.mark.parametrize("level_dbfs", [-20.0, -35.0, -50.0])
+def test_the_level_is_that_of_what_is_spoken(level_dbfs: float) -> None:
+    """Mean power of voiced frames: silence around the speech and holes in it do not make it softer."""
+    samples = hiss(5.0, -70.0)
+    samples[24_000:] += babble(2.0, level_dbfs)
+    samples[200 * 160 : 210 * 160] = 0.0
+    quality = metered(samples, range(150, 250), lost=range(200, 210)).measure(100, 250)
+    assert quality.level_dbfs == pytest.approx(level_dbfs, abs=1.5)
+    assert metered(samples, range(0)).measure(100, 250).level_dbfs is None
+
+
+def test_concealed_is_a_part_of_what_was_lost_and_no_noise() -> None:
+    """Half of each lost frame concealed is half the loss; what was made is not taken for the line's noise."""
+    meter = QualityMeter(1_000)
+    for index, frame in enumerate(frames_of(line(20.0))):
+        lost = 160 if index in range(100, 140) or index in range(200, 210) else 0
+        heard = frame * np.float32(0.01) if lost else frame
+        meter.push(index, heard, 150 <= index < 250, energy_dbfs(heard), lost, lost // 2)
+    quality = meter.measure(150, 250)
+    assert (quality.packet_loss, quality.concealed) == (0.1, 0.05)
+    assert quality.snr_db == pytest.approx(20.0, abs=2.0)
+
+
+def test_the_codec_is_passed_on() -> None:
+    """The meter hears samples; how they were sent is told to it."""
+    assert metered(line(20.0), range(150, 250)).measure(150, 250, "pcm_alaw/8000").codec == "pcm_alaw/8000"
 
 
 def test_only_the_last_frames_are_remembered() -> None:

@@ -11,7 +11,7 @@ from tests.support.tiny_bundle import write_tiny_bundle
 
 
 def test_every_stage_is_measured(tmp_path: Path) -> None:
-    """Six stages, each with a cost, the baseline first."""
+    """Seven stages, each with a cost, the baseline first."""
     bundle = load_bundle(write_tiny_bundle(tmp_path / "tiny"), Runtime("cpu", 1))
     work = prepare(SAMPLE)
     assert work.seconds == pytest.approx(47.6)
@@ -20,6 +20,7 @@ def test_every_stage_is_measured(tmp_path: Path) -> None:
     assert [name.split(",")[0].split(":")[0] for name, _ in rows] == [
         "receive",
         "voice activity",
+        "tones",
         "tokenizer",
         f"encoder ({bundle.variant})",
         "head",

@@ -72,12 +72,13 @@ def utterances(messages: Sequence[Record]) -> list[Record]:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """Records without what differs from call to call: ids, latency, the line's name, the file's."""
+    """Records without what differs from call to call: ids, latency, jitter, the line's name, the file's."""
     kept = []
     for record in records:
         own = {"type", "file", "call_id", "latency_ms"}
         rest = {name: value for name, value in record.items() if name not in own}
         leg_and_index = record["utterance_id"].rsplit(".", 2)[1:]
+        rest["audio_quality"] = record["audio_quality"] | {"jitter_ms": None}
         kept.append(rest | {"utterance_id": leg_and_index, "line_profile": record["line_profile"]["n"]})
     return kept
 

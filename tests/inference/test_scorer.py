@@ -16,6 +16,7 @@ from app.domain import (
     AbstainReason,
     AudioQuality,
     Leg,
+    LineEvent,
     LineRef,
     ModelRef,
     TokenArray,
@@ -23,6 +24,7 @@ from app.domain import (
     UtteranceRecord,
 )
 from app.inference.batcher import Batcher
+from app.inference.doubt import DoubtRules
 from app.inference.encoder import Encoder
 from app.inference.errors import InferenceError
 from app.inference.line_profile import LegContext, LineProfile
@@ -172,6 +174,8 @@ def test_not_speech_withholds_scores(bundle: LoadedBundle, tokens: TokenArray) -
     record, embedding = _score(silent, _utterance(tokens))
     assert (record.reason, record.scores, embedding) == (AbstainReason.NOT_SPEECH, None, None)
     assert record.detail == "speech logit -0.50, 0.00 is needed"
+    assert record.not_speech_kind is None
+    assert record.line_event == LineEvent("call", Leg.CUSTOMER, "other", None, 1.0, 2.2)
 
 
 def _with_sounds(bundle: LoadedBundle, sound: Sequence[float], **update: Any) -> LoadedBundle:
@@ -187,13 +191,25 @@ def test_what_was_not_speech_is_told(bundle: LoadedBundle, tokens: TokenArray) -
     record, _ = _score(heard, _utterance(tokens))
     assert record.reason is AbstainReason.NOT_SPEECH
     assert record.detail == "music: speech logit -2.00, 0.00 is needed"
+    assert (record.not_speech_kind, record.not_speech_name) == ("music", None)
+    assert record.line_event == LineEvent("call", Leg.CUSTOMER, "music", None, 1.0, 2.2)
     assert (record.event, record.event_score) == (None, None)
+
+
+def test_a_tone_that_is_known_already_is_not_scored(bundle: LoadedBundle) -> None:
+    """It needs no tokens, and the record names the tone."""
+    tone = replace(_utterance(None, AbstainReason.NOT_SPEECH, "tone: busy"), tone="busy")
+    record, embedding = _score(bundle, tone)
+    assert (record.reason, record.detail, embedding) == (AbstainReason.NOT_SPEECH, "tone: busy", None)
+    assert (record.not_speech_kind, record.not_speech_name) == ("tone", "busy")
+    assert record.line_event == LineEvent("call", Leg.CUSTOMER, "tone", "busy", 1.0, 2.2)
 
 
 def test_an_event_is_named_beside_the_emotion(bundle: LoadedBundle, tokens: TokenArray) -> None:
     """Laughter keeps its emotion, but neither line nor leg learns from it."""
     record, embedding = _score(_with_sounds(bundle, [0, 2, 0, 0, 0]), _utterance(tokens))
     assert (record.emotion, record.event, embedding) == ("angry", "laughter", None)
+    assert record.line_event is None
     assert record.event_score == round(float(np.exp(2) / (np.exp(2) + 4)), 4)
 
 
@@ -241,6 +257,19 @@ def test_uncertain_keeps_its_scores(bundle: LoadedBundle, tokens: TokenArray) ->
     assert (record.reason, record.emotion, embedding) == (AbstainReason.UNCERTAIN, None, None)
     assert record.detail == "confidence 0.71, 0.90 is needed"
     assert record.scores is not None
+
+
+def test_poor_sound_needs_more_confidence(bundle: LoadedBundle, tokens: TokenArray) -> None:
+    """What is sure enough of clear speech is not of speech in noise, and the detail says why; a site may forbid it."""
+    poor = replace(_utterance(tokens), quality=replace(QUALITY, snr_db=3.4, packet_loss=0.004))
+    barely = _with_thresholds(_with_head(bundle), 0.71)
+    assert _score(barely, _utterance(tokens))[0].emotion == "angry"
+    record, embedding = _score(barely, poor)
+    needed = DoubtRules().needed(0.71, poor.quality).confidence
+    assert needed > 0.7113
+    assert (record.reason, embedding) == (AbstainReason.UNCERTAIN, None)
+    assert record.detail == f"confidence 0.71, {needed:.2f} is needed at SNR 3 dB"
+    assert _score(barely, poor, quality_widens=False)[0].emotion == "angry"
 
 
 def test_the_site_may_set_its_own_confidence(bundle: LoadedBundle, tokens: TokenArray) -> None:

@@ -68,10 +68,11 @@ def call(
     rate_hz: int = 8_000,
     encoding: Encoding = Encoding.PCM_S16LE,
     channels: tuple[Leg, ...] = BOTH,
+    separate: bool = False,
     **fields: Any,
 ) -> CallStart:
     """A call named `c`."""
-    return CallStart("c", AudioFormat(encoding, rate_hz, channels), **fields)
+    return CallStart("c", AudioFormat(encoding, rate_hz, channels, separate), **fields)
 
 
 def talk(turns: Talk, rate_hz: int = 8_000, seed: int = 0) -> Pcm:

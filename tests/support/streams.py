@@ -98,5 +98,6 @@ def comparable(messages: Sequence[Message]) -> list[Message]:
     own = ("call_id", "utterance_id", "latency_ms", "line_profile")
     return [
         {name: value for name, value in message.items() if name not in own}
+        | {"audio_quality": message["audio_quality"] | {"jitter_ms": None}}
         for message in of_type(messages, "utterance")
     ]

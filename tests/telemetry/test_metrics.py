@@ -14,6 +14,8 @@ DESIGN = {
     "kowairo_gap_seconds",
     "kowairo_utterances",
     "kowairo_events",
+    "kowairo_line_events",
+    "kowairo_audio_outcome_seconds",
     "kowairo_utterance_latency_seconds",
     "kowairo_encoder_batch_size",
     "kowairo_backlog_seconds",
@@ -40,6 +42,7 @@ def test_no_label_can_carry_an_identity() -> None:
     """Labels are closed sets: nothing of a call, a person or a number."""
     metrics = Metrics()
     allowed = {"outcome", "leg", "what", "emotion", "event", "operation", "method", "route", "status"}
+    allowed |= {"kind", "reason", "carrier", "code"}
     own = [value for value in vars(metrics).values() if hasattr(value, "_labelnames")]
     assert len(own) >= 13
     assert {label for metric in own for label in metric._labelnames} <= allowed

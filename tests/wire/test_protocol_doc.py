@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.domain import Encoding, FloatArray, Leg, LineRef, ModelRef, Utterance, UtteranceRecord
+from app.audio.tones import ToneKind
+from app.domain import Encoding, FloatArray, Leg, LineEvent, LineRef, ModelRef, Utterance, UtteranceRecord
 from app.inference.line_profile import LegContext, LineProfile, ProfileBook
 from app.pipeline import (
     CallPipeline,
     Interim,
     MarkReached,
+    PauseChanged,
     PipelineParts,
     ServerEvent,
     SessionWarning,
@@ -31,6 +33,7 @@ from app.wire.native import (
     NativeProtocol,
     encode_error,
     encode_interim,
+    encode_line_event,
     encode_mark,
     encode_ready,
     encode_speech_start,
@@ -39,6 +42,7 @@ from app.wire.native import (
     encode_warning,
     record_body,
 )
+from app.wire.replies import encode_key, encode_pause
 from tests.support.calls import interleaved, parts, talk
 from tests.wire.test_native import receive
 from tests.wire.test_replies import SCORED
@@ -133,18 +137,27 @@ def spoken(description: str, encoding: Encoding) -> bytes:
     return interleaved(legs, encoding)
 
 
+def timed(record: UtteranceRecord) -> UtteranceRecord:
+    """With what the socket's clock adds."""
+    return replace(record, audio_quality=replace(record.audio_quality, jitter_ms=0.4))
+
+
 def reply(call_id: str, event: ServerEvent) -> str:
     """An event as the service sends it."""
     if isinstance(event, UtteranceRecord):
-        return encode_utterance(replace(event, latency_ms=41.7))  # the socket's clock
+        return encode_utterance(timed(replace(event, latency_ms=41.7)))
     if isinstance(event, SpeechStarted):
         return encode_speech_start(call_id, event.leg, event.utterance_id, event.start_s)
+    if isinstance(event, LineEvent):
+        return encode_line_event(event)
     if isinstance(event, Interim):
-        return encode_interim(event.record)
+        return encode_interim(timed(event.record))
     if isinstance(event, MarkReached):
         return encode_mark(call_id, event.name)
     if isinstance(event, SessionWarning):
         return encode_warning(call_id, event.code, event.detail)
+    if isinstance(event, PauseChanged):
+        return encode_pause(call_id, event.paused, event.source, event.at_s)
     assert isinstance(event, Summary)
     return encode_summary(event.body())
 
@@ -259,6 +272,11 @@ def test_every_field_is_on_the_page() -> None:
     assert ["type", *names("### speech_start")] == list(said["speech_start"])
     assert ["type", *names("### summary")] == list(said["summary"])
     assert ["type", *names("### mark")] == list(said["mark"])
+    paused = encode_pause("c", True, "rest", 1.0)
+    assert ["type", *names("### paused, resumed")] == list(json.loads(paused))
+    assert ["type", *names("### dtmf")] == list(json.loads(encode_key("c", "5", None, 1.0)))
+    line_event = encode_line_event(LineEvent("c", Leg.CUSTOMER, "tone", "busy", 1.0, 2.0))
+    assert ["type", *names("### line_event")] == list(json.loads(line_event))
     assert names("### utterance") == list(record_body(SCORED))
     assert ["type", *names("### warning")] == list(json.loads(encode_warning("c", "x", "y")))
     audio = said["summary"]["legs"]["customer"]["audio"]
@@ -271,3 +289,9 @@ def test_the_legs_of_the_page_are_those_of_the_service() -> None:
     """Leg names and encodings are quoted where they are defined."""
     for value in (*Leg, *Encoding):
         assert f"`{value}`" in DOC
+
+
+def test_every_tone_is_on_the_page() -> None:
+    """The page explains each name that a line event may have."""
+    section = DOC.split("\n### line_event\n", 1)[1]
+    assert [kind for kind in ToneKind if f"| `{kind}` |" not in section] == []

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import AbstainReason, AudioQuality, Leg, LineRef, ModelRef, UtteranceRecord
+from app.domain import AbstainReason, AudioQuality, Leg, LineEvent, LineRef, ModelRef, UtteranceRecord
 from app.wire.base import CloseCode, WireError
 from app.wire.native import (
     encode_error,
@@ -42,7 +42,7 @@ SCORED = UtteranceRecord(
     salience=(0.5, 0.5),
     model=MODEL,
     line_profile=LineRef("default", 3),
-    audio_quality=AudioQuality(20.5, 0.0, 0.01),
+    audio_quality=AudioQuality(20.5, 0.0, 0.02, -24.5, 0.01, "pcm_mulaw/8000", 3.2),
     latency_ms=12.5,
 )
 
@@ -63,6 +63,8 @@ def test_a_record_has_every_documented_field() -> None:
         "abstained": False,
         "reason": None,
         "detail": None,
+        "not_speech_kind": None,
+        "not_speech_name": None,
         "confidence": 0.75,
         "arousal": 0.5,
         "valence": -0.25,
@@ -70,7 +72,15 @@ def test_a_record_has_every_documented_field() -> None:
         "salience": [0.5, 0.5],
         "model": {"bundle": "kowairo-8k", "version": "0.1.0", "head": "default"},
         "line_profile": {"id": "default", "n": 3},
-        "audio_quality": {"snr_db": 20.5, "clipped": 0.0, "packet_loss": 0.01},
+        "audio_quality": {
+            "snr_db": 20.5,
+            "clipped": 0.0,
+            "packet_loss": 0.02,
+            "level_dbfs": -24.5,
+            "concealed": 0.01,
+            "codec": "pcm_mulaw/8000",
+            "jitter_ms": 3.2,
+        },
         "latency_ms": 12.5,
     }
 
@@ -141,7 +151,15 @@ def test_small_replies_carry_their_fields() -> None:
     }
     assert json.loads(encode_mark("c", "n")) == {"type": "mark", "call_id": "c", "name": "n"}
     assert json.loads(encode_summary({"call_id": "c"})) == {"type": "summary", "call_id": "c"}
-    assert json.loads(encode_line_event({"kind": "tone"})) == {"type": "line_event", "kind": "tone"}
+    assert json.loads(encode_line_event(LineEvent("c", Leg.AGENT, "tone", "busy", 1.5, 3.0))) == {
+        "type": "line_event",
+        "call_id": "c",
+        "leg": "agent",
+        "kind": "tone",
+        "name": "busy",
+        "start_s": 1.5,
+        "end_s": 3.0,
+    }
 
 
 def test_an_error_carries_code_and_close_code() -> None:

@@ -1,0 +1,357 @@
+"""One peer's connection, whatever its protocol: reads into the call's queue, writes from an outbox, ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from app.api.deps import Services
+from app.api.messages import reply_text
+from app.api.registry import CallLiveError, DrainingError, TooManyCallsError
+from app.api.runner import CallRunner
+from app.api.transport import PeerGoneError, Transport
+from app.channel import Channel, ChannelClosedError
+from app.domain import CallStart
+from app.pipeline import PauseChanged, ServerEvent
+from app.results.store import CallExistsError
+from app.telemetry.logs import get_logger
+from app.wire.base import CloseCode, Reply, Start, Stop, WireError, WireEvent
+from app.wire.carrier import CarrierProtocol, Payload
+from app.wire.replies import encode_ready
+
+T = TypeVar("T")
+_LAST_CHANCE_S = 1.0
+_OWN_SOURCES = ("rest", "keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a kind of connection is treated.
+
+    start_timeout_s: longest wait for the start of the call. idle_timeout_s: longest silence of the peer afterwards,
+    None for any. tick_s: how often the protocol is told the time while nothing comes, None for never.
+    ids: how many ids are tried where the call's is taken (`<id>.2` …); 1 refuses it. prepare: what else must hold
+    for a call to be taken; may complete its start, raises `WireError`.
+    """
+
+    start_timeout_s: float
+    idle_timeout_s: float | None = None
+    tick_s: float | None = None
+    ids: int = 1
+    prepare: Callable[[CallStart], CallStart] = lambda start: start
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a connection ends. close_code None: the socket is gone already."""
+
+    outcome: str
+    close_code: CloseCode | None
+    reason: str = ""
+    error: WireError | None = None
+
+
+COMPLETED = Ending("completed", CloseCode.DONE, "done")
+HUNG_UP = Ending("completed", None)
+DISCONNECTED = Ending("disconnected", None)
+DRAINED = Ending("drained", CloseCode.DRAINING, "draining")
+IDLE = Ending("idle", CloseCode.DRAINING, "idle")
+SLOW_READER = Ending("slow_reader", CloseCode.POLICY, "slow_reader")
+
+
+def refused(error: WireError) -> Ending:
+    """The ending of a client that broke the protocol or may not come in."""
+    return Ending("rejected", error.close_code, error.code, error)
+
+
+def failed() -> Ending:
+    """The ending of a call that the service could not go on with."""
+    detail = "this call cannot go on; the fault was logged"
+    error = WireError("internal_error", "The service failed", detail, CloseCode.SERVER)
+    return Ending("failed", CloseCode.SERVER, "internal_error", error)
+
+
+class Interrupted(Exception):  # noqa: N818 (not an error: someone else ended the connection)
+    """The connection was told to end while it waited for its client."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.outcome)
+        self.ending = ending
+
+
+class Connection:
+    """Serves one peer from the acceptance of its connection to its close."""
+
+    def __init__(
+        self, transport: Transport, protocol: CarrierProtocol, services: Services, manner: Manner
+    ) -> None:
+        limits = services.settings.stream
+        self._transport = transport
+        self._protocol = protocol
+        self._services = services
+        self._limits = limits
+        self._manner = manner
+        self._outbox: Channel[Payload] = Channel(limits.outbox_messages)
+        self._interruption: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._events: deque[WireEvent] = deque()
+        self._call_id: str | None = None
+        self._paused = False
+        self._log = get_logger(__name__)
+
+    async def serve(self, check: Callable[[], None] = lambda: None) -> Ending:
+        """Serves until the end, and says how it ended. check: raises `WireError` where the peer may not come in."""
+        writer = asyncio.create_task(self._write())
+        try:
+            with self._services.registry.connection(lambda: self._interrupt(DRAINED)):
+                ending = await self._admitted(check)
+                await self._finish(ending, writer)
+                return ending
+        except DrainingError:
+            await self._finish(DRAINED, writer)
+            return DRAINED
+        finally:
+            writer.cancel()
+
+    def _interrupt(self, ending: Ending) -> None:
+        """Ends the connection from outside its reading; the first reason holds."""
+        if not self._interruption.done():
+            self._interruption.set_result(ending)
+
+    async def _admitted(self, check: Callable[[], None]) -> Ending:
+        try:
+            check()
+            start = await self._unless_interrupted(self._read_start())
+            return COMPLETED if start is None else await self._call(self._manner.prepare(start))
+        except WireError as error:
+            return refused(error)
+        except Interrupted as interrupted:
+            return interrupted.ending
+        except PeerGoneError:
+            return DISCONNECTED
+        except Exception:
+            self._log.exception("connection_failed", call_id=self._call_id)
+            return failed()
+
+    async def _read_start(self) -> CallStart | None:
+        """The start of the call; None where the peer ends without one (a probe)."""
+        timeout_s = self._manner.start_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    event = await self._next()
+                    if isinstance(event, Start):
+                        return event.call
+                    if isinstance(event, Stop):
+                        await self._say_waiting()
+                        return None
+                    await self._take(event)
+        except TimeoutError:
+            raise WireError(
+                "start_timeout",
+                "The call was not started in time",
+                f"expected the start of the call within {timeout_s:g} s",
+                CloseCode.POLICY,
+            ) from None
+
+    async def _call(self, start: CallStart) -> Ending:
+        """Admits the call and holds its place until its end is on record."""
+        for number in range(1, self._manner.ids + 1):
+            call_id = start.call_id if number == 1 else f"{start.call_id}.{number}"
+            runner = CallRunner(replace(start, call_id=call_id), self._services, self._answer)
+            try:
+                with self._services.registry.call(call_id, runner):
+                    self._call_id = call_id
+                    await runner.open()
+                    return await self._converse(runner)
+            except (CallLiveError, CallExistsError):
+                continue
+            except TooManyCallsError:
+                raise WireError(
+                    "overloaded",
+                    "There is no place for another call",
+                    "try again in a while, or elsewhere",
+                    CloseCode.OVERLOADED,
+                ) from None
+        raise WireError(
+            "call_exists",
+            "The call id is taken",
+            "expected a call_id that no live or stored call has",
+            CloseCode.POLICY,
+        )
+
+    async def _converse(self, runner: CallRunner) -> Ending:
+        """Reads while the runner works; whatever ends the reading, the runner finishes what it has."""
+        model = self._services.engine.model
+        legs = runner.start.format.channels
+        await self._say_result(encode_ready(runner.start.call_id, model, runner.unscored, legs))
+        working = asyncio.create_task(self._worked(runner))
+        try:
+            ending = await self._unless_interrupted(self._read(runner))
+        except Interrupted as interrupted:
+            ending = interrupted.ending
+        except WireError as error:
+            ending = refused(error)
+        except PeerGoneError as gone:
+            ending = await self._left(runner, gone.code)
+        runner.end_input()
+        if not await working:
+            ending = failed()
+        await runner.close(ending.outcome)
+        return ending
+
+    async def _worked(self, runner: CallRunner) -> bool:
+        """Runs the call; False, and the connection ends, when it cannot go on."""
+        try:
+            await runner.run()
+        except Exception:
+            self._log.exception("call_failed", call_id=runner.start.call_id)
+            self._interrupt(failed())
+            return False
+        return True
+
+    async def _read(self, runner: CallRunner) -> Ending:
+        while True:
+            event = await self._next()
+            if isinstance(event, Stop):
+                await self._say_waiting()
+                return COMPLETED
+            await self._take(event, runner)
+
+    async def _left(self, runner: CallRunner, code: int) -> Ending:
+        """The peer is gone: what its protocol held back is still heard."""
+        for event in self._protocol.lost():
+            if isinstance(event, Stop):
+                return HUNG_UP
+            await self._take(event, runner)
+        in_order = self._protocol.ends_by_closing and code in (CloseCode.DONE, CloseCode.DRAINING)
+        return HUNG_UP if in_order else DISCONNECTED
+
+    async def _take(self, event: WireEvent, runner: CallRunner | None = None) -> None:
+        if isinstance(event, Reply):
+            await self._say(event.payload)
+        elif runner is not None:
+            await runner.feed(event)
+
+    async def _say_waiting(self) -> None:
+        """The replies that came with the last event."""
+        while self._events:
+            event = self._events.popleft()
+            if isinstance(event, Reply):
+                await self._say(event.payload)
+
+    async def _next(self) -> WireEvent:
+        """The next event of the protocol."""
+        while not self._events:
+            self._events.extend(await self._receive())
+        return self._events.popleft()
+
+    async def _receive(self) -> list[WireEvent]:
+        """The events of the next message, or of the time that passes without one.
+
+        Raises:
+            Interrupted: the peer has been silent for too long.
+        """
+        clock, tick_s = self._services.clock, self._manner.tick_s
+        if tick_s is None:
+            return self._heard(await self._transport.receive(), clock.monotonic())
+        since = clock.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(tick_s):
+                    return self._heard(await self._transport.receive(), clock.monotonic())
+            except TimeoutError:
+                now = clock.monotonic()
+            limit = self._manner.idle_timeout_s
+            if limit is not None and now - since >= limit and not self._paused and self._call_id is not None:
+                raise Interrupted(IDLE)
+            events = self._protocol.tick(now)
+            if events:
+                return events
+
+    def _heard(self, message: Payload, now: float) -> list[WireEvent]:
+        if isinstance(message, str):
+            return self._protocol.receive_text(message, now)
+        return self._protocol.receive_bytes(message, now)
+
+    async def _unless_interrupted(self, work: Coroutine[Any, Any, T]) -> T:
+        """The work's result; stops it and raises `Interrupted` when the connection is told to end first."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait((task, self._interruption), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise Interrupted(self._interruption.result())
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def _answer(self, event: ServerEvent) -> None:
+        if isinstance(event, PauseChanged):
+            self._paused = event.paused
+            if event.source in _OWN_SOURCES:
+                for payload in self._protocol.paused(event.paused):
+                    await self._say(payload)
+        text = reply_text(self._call_id or "", event)
+        if text is not None:
+            await self._say_result(text)
+
+    async def _say_result(self, text: str) -> None:
+        for payload in self._protocol.result(text):
+            await self._say(payload)
+
+    async def _say(self, payload: Payload) -> None:
+        """Queues a message, waiting while the outbox is full; does nothing once nobody reads."""
+        with contextlib.suppress(ChannelClosedError):
+            await self._outbox.put(payload)
+
+    async def _write(self) -> None:
+        """Sends what is in the outbox. A client that does not read for `send_timeout_s` loses the socket."""
+        try:
+            while True:
+                payload = await self._outbox.get()
+                async with asyncio.timeout(self._limits.send_timeout_s):
+                    await self._transport.send(payload)
+        except TimeoutError:
+            self._interrupt(SLOW_READER)
+        except (ChannelClosedError, PeerGoneError):
+            pass  # all is said, or nobody is there; the reading side learns of that by itself
+        finally:
+            self._outbox.close()
+
+    async def _finish(self, ending: Ending, writer: asyncio.Task[None]) -> None:
+        """Says what is left to say, and closes."""
+        if ending.close_code is not None:
+            for payload in self._protocol.farewell(ending.error, draining=ending in (DRAINED, IDLE)):
+                await self._say(payload)
+        self._outbox.close()
+        with contextlib.suppress(TimeoutError, PeerGoneError):
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await writer
+        if ending.close_code is None:
+            return
+        if self._protocol.peer_closes and ending is not SLOW_READER and await self._peer_closed():
+            return
+        patience_s = _LAST_CHANCE_S if ending is SLOW_READER else self._limits.send_timeout_s
+        with contextlib.suppress(TimeoutError, PeerGoneError):
+            async with asyncio.timeout(patience_s):
+                await self._transport.close(ending.close_code, ending.reason)
+
+    async def _peer_closed(self) -> bool:
+        """Waits for the peer to close, answering what it still says; False when it does not."""
+        clock = self._services.clock
+        try:
+            async with asyncio.timeout(self._limits.farewell_timeout_s):
+                while True:
+                    with contextlib.suppress(WireError):
+                        for event in self._heard(await self._transport.receive(), clock.monotonic()):
+                            if isinstance(event, Reply):
+                                await self._transport.send(event.payload)
+        except TimeoutError:
+            return False
+        except PeerGoneError:
+            return True

@@ -1,0 +1,1 @@
+"""AudioHook (Genesys): the parser and its authentication."""
