@@ -196,7 +196,12 @@ class Connection:
         except WireError as error:
             ending = refused(error)
         except PeerGoneError as gone:
-            ending = await self._left(runner, gone.code)
+            in_order = self._protocol.ends_by_closing and gone.code in (CloseCode.DONE, CloseCode.DRAINING)
+            ending = HUNG_UP if in_order else DISCONNECTED
+        if ending is not COMPLETED:
+            held = asyncio.create_task(self._take_held_back(runner))
+            await asyncio.wait((held, working), return_when=asyncio.FIRST_COMPLETED)
+            held.cancel()  # nothing more is taken where the call cannot go on
         runner.end_input()
         if not await working:
             ending = failed()
@@ -221,14 +226,11 @@ class Connection:
                 return COMPLETED
             await self._take(event, runner)
 
-    async def _left(self, runner: CallRunner, code: int) -> Ending:
-        """The peer is gone: what its protocol held back is still heard."""
+    async def _take_held_back(self, runner: CallRunner) -> None:
+        """What the protocol held back (to put it in order) is still heard when the call ends without a farewell."""
         for event in self._protocol.lost():
-            if isinstance(event, Stop):
-                return HUNG_UP
-            await self._take(event, runner)
-        in_order = self._protocol.ends_by_closing and code in (CloseCode.DONE, CloseCode.DRAINING)
-        return HUNG_UP if in_order else DISCONNECTED
+            if not isinstance(event, Stop):
+                await self._take(event, runner)
 
     async def _take(self, event: WireEvent, runner: CallRunner | None = None) -> None:
         if isinstance(event, Reply):

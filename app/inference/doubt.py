@@ -39,17 +39,22 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class DoubtRules:
-    """Doubt by kind of trouble; doubts add up, and what is unknown brings none."""
+    """Doubt by kind of trouble; doubts add up, and what is unknown brings none.
 
-    snr_db: Ramp = Ramp(good=10.0, poor=0.0, most=0.5)
-    packet_loss: Ramp = Ramp(good=0.2, poor=0.4, most=0.1)
-    clipped: Ramp = Ramp(good=0.05, poor=0.25, most=0.3)
-    level_dbfs: Ramp = Ramp(good=-45.0, poor=-55.0, most=0.1)
+    silent_loss: by the share that was lost and not concealed; what is concealed needs no more confidence.
+    """
+
+    snr_db: Ramp = Ramp(good=6.0, poor=1.5, most=0.38)
+    silent_loss: Ramp = Ramp(good=0.0, poor=0.5, most=0.75)
+    clipped: Ramp = Ramp(good=0.06, poor=0.25, most=0.2)
+    level_dbfs: Ramp = Ramp(good=-50.0, poor=-56.0, most=0.23)
 
     def needed(self, min_confidence: float, quality: AudioQuality) -> Needed:
         """The threshold on the posterior, moved up by the doubt on the scale of logits: 0 and 1 stay what they are."""
         doubts = {
-            f"{quality.packet_loss * 100:.0f} % loss": self.packet_loss.at(quality.packet_loss),
+            f"{quality.packet_loss * 100:.0f} % loss": self.silent_loss.at(
+                quality.packet_loss - quality.concealed
+            ),
             f"{quality.clipped * 100:.0f} % clipping": self.clipped.at(quality.clipped),
         }
         if quality.snr_db is not None:
