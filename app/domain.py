@@ -123,7 +123,7 @@ class AudioQuality:
     packet_loss: share of the utterance that never arrived, [0, 1].
     level_dbfs: mean power of its voiced frames, None where none is voiced.
     concealed: share of the utterance that was made here for what never arrived, [0, 1].
-    codec: how the sender wrote it (`Encoding.at`), None where nobody sent it.
+    codec: how it was written (`Encoding.at`), None where that is not known.
     jitter_ms: interarrival jitter as it ended (`app.audio.jitter`), None where nothing arrived in packets.
     """
 

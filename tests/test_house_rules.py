@@ -133,7 +133,9 @@ def test_tests_mirror_the_source() -> None:
     """A test module lies where its source lies; what one module needs many tests for has a folder of its name."""
     allowed = {"support", "e2e", "contracts", "assets"}
     sources = {path.relative_to(ROOT / "app").parent.as_posix() for path in python_files("app")}
-    sources |= {path.relative_to(ROOT / "app").with_suffix("").as_posix() for path in python_files("app/wire")}
+    sources |= {
+        path.relative_to(ROOT / "app").with_suffix("").as_posix() for path in python_files("app/wire")
+    }
     for package in ("models", "training", "bench"):
         sources |= {path.relative_to(ROOT).parent.as_posix() for path in python_files(package)}
     folders = {path.relative_to(ROOT / "tests").parent.as_posix() for path in python_files("tests")}

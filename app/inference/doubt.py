@@ -44,17 +44,16 @@ class DoubtRules:
     silent_loss: by the share that was lost and not concealed; what is concealed needs no more confidence.
     """
 
-    snr_db: Ramp = Ramp(good=6.0, poor=1.5, most=0.38)
-    silent_loss: Ramp = Ramp(good=0.0, poor=0.5, most=0.75)
+    snr_db: Ramp = Ramp(good=5.0, poor=0.0, most=0.4)
+    silent_loss: Ramp = Ramp(good=0.02, poor=0.5, most=0.75)
     clipped: Ramp = Ramp(good=0.06, poor=0.25, most=0.2)
-    level_dbfs: Ramp = Ramp(good=-50.0, poor=-56.0, most=0.23)
+    level_dbfs: Ramp = Ramp(good=-48.0, poor=-56.0, most=0.3)
 
     def needed(self, min_confidence: float, quality: AudioQuality) -> Needed:
         """The threshold on the posterior, moved up by the doubt on the scale of logits: 0 and 1 stay what they are."""
+        silent = quality.packet_loss - quality.concealed
         doubts = {
-            f"{quality.packet_loss * 100:.0f} % loss": self.silent_loss.at(
-                quality.packet_loss - quality.concealed
-            ),
+            f"{silent * 100:.0f} % loss without concealment": self.silent_loss.at(silent),
             f"{quality.clipped * 100:.0f} % clipping": self.clipped.at(quality.clipped),
         }
         if quality.snr_db is not None:

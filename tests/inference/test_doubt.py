@@ -61,12 +61,19 @@ def test_never_and_always_stay_so(quality: AudioQuality) -> None:
     assert RULES.needed(1.0, quality) == Needed(1.0)
 
 
+def test_what_was_concealed_is_not_doubted() -> None:
+    """Scattered packets cost no accuracy at a given confidence; a hole of half the utterance does."""
+    scattered = replace(CLEAN, packet_loss=0.4, concealed=0.39)
+    assert RULES.needed(0.3, scattered) == Needed(0.3)
+    assert RULES.needed(0.3, replace(scattered, concealed=0.03)).confidence > 0.4
+
+
 def test_doubts_add_up_on_the_scale_of_logits() -> None:
     """Half of one kind and all of another, hand-computed from a threshold of a half; the words name both."""
-    rules = DoubtRules(snr_db=Ramp(10.0, 0.0, 0.5), packet_loss=Ramp(0.0, 0.2, 1.0))
-    needed = rules.needed(0.5, replace(CLEAN, snr_db=5.0, packet_loss=0.2))
+    rules = DoubtRules(snr_db=Ramp(10.0, 0.0, 0.5), silent_loss=Ramp(0.0, 0.2, 1.0))
+    needed = rules.needed(0.5, replace(CLEAN, snr_db=5.0, packet_loss=0.3, concealed=0.1))
     assert needed.confidence == pytest.approx(1 / (1 + 2.718281828**-1.25))
-    assert str(needed) == "0.78 is needed at 20 % loss and SNR 5 dB"
+    assert str(needed) == "0.78 is needed at 20 % loss without concealment and SNR 5 dB"
     assert str(rules.needed(0.5, CLEAN)) == "0.50 is needed"
 
 
@@ -74,5 +81,5 @@ def test_every_kind_of_trouble_is_told() -> None:
     """Where it matters, the words name it."""
     poor = AudioQuality(snr_db=1.0, clipped=0.5, packet_loss=0.5, level_dbfs=-60.0)
     assert str(RULES.needed(0.3, poor)).endswith(
-        "at 50 % loss and 50 % clipping and SNR 1 dB and level -60 dBFS"
+        "at 50 % loss without concealment and 50 % clipping and SNR 1 dB and level -60 dBFS"
     )
