@@ -75,6 +75,10 @@ class Lane:
         legs = zip(self._resamplers, aligned.channels, strict=True)
         return events + self._advance([resampler.push(samples) for resampler, samples in legs]), warnings
 
+    def begin(self, position_samples: int) -> None:
+        """Let the track's time begin at a position, where it has not begun yet."""
+        self._clock.begin(position_samples)
+
     def gap(self, samples: int, until_samples: int | None, paused: bool) -> list[LegEvent]:
         """Let time pass for which no audio comes: the utterance in flight ends, the time counts as lost or paused."""
         missing = self._clock.skip(samples, until_samples)

@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 
+TRACK_SKEW_S = 0.2
+"""Tracks whose first packets lie no further apart on the sender's clock began together."""
+
+
 class SessionError(RuntimeError):
     """The session was driven after its end: a mistake of the caller, not of the client."""
 
@@ -107,6 +111,7 @@ class CallSession:
         self._lanes = [
             Lane(start.format, [self._legs[leg] for leg in legs], limits) for legs in start.format.tracks
         ]
+        self._origin: int | None = None
         self._paused_by: set[str] = set()
         self._stopped = False
 
@@ -127,10 +132,20 @@ class CallSession:
     def push(self, packet: AudioPacket) -> list[SessionEvent]:
         """Take audio of any length, broken sample instants included."""
         self._check_running()
+        if packet.position_samples is not None:
+            self._align_tracks(packet.track, packet.position_samples)
         events, warnings = self._lanes[packet.track].push(packet, self.paused)
         if warnings:
             return [*(SessionWarning(code, detail) for code, detail in warnings), *events]
         return [*events]
+
+    def _align_tracks(self, track: int, position_samples: int) -> None:
+        """Tracks of one sender share its clock: one that begins later than the first has a hole before it."""
+        if self._origin is None:
+            self._origin = position_samples
+        late = position_samples - self._origin
+        if late > TRACK_SKEW_S * self.start.format.sample_rate_hz:
+            self._lanes[track].begin(self._origin)
 
     def gap(
         self, track: int, samples: int, until_samples: int | None = None, paused: bool = False

@@ -81,6 +81,29 @@ def test_tracks_have_clocks_of_their_own() -> None:
     assert total(apart.summary()) == {Leg.CUSTOMER: len(customer), Leg.AGENT: len(agent)}
 
 
+def test_a_track_that_begins_later_is_where_its_sender_puts_it() -> None:
+    """Both legs are on one timeline; what a track's clock says was before its first packet counts as lost."""
+    session = CallSession(call(separate=True), parts(policy=PolicyConfig(ScoringPurpose.SAFETY)))
+    speech = interleaved([talk([(0, 1000)])])
+    session.push(AudioPacket(speech, 800, track=0))
+    session.push(AudioPacket(speech, 800 + 16_000, track=1))
+    found = sorted((u.leg, u.start_s) for u in utterances(session.stop()))
+    assert found == [(Leg.AGENT, 1.8), (Leg.CUSTOMER, 0.0)]  # with its pre-roll
+    legs = session.summary().legs
+    assert (legs[Leg.AGENT].audio.lost_samples, legs[Leg.CUSTOMER].audio.lost_samples) == (16_000, 0)
+
+
+@pytest.mark.parametrize("skew", [-800, 0, 800])
+def test_tracks_that_begin_about_together_have_no_hole(skew: int) -> None:
+    """A tenth of a second apart, either way, nothing was lost."""
+    session = CallSession(call(separate=True), parts())
+    session.push(AudioPacket(bytes(3_200), 1_600, track=0))
+    session.push(AudioPacket(bytes(3_200), 1_600 + skew, track=1))
+    session.stop()
+    assert [leg.audio.lost_samples for leg in session.summary().legs.values()] == [0, 0]
+    assert total(session.summary()) == {Leg.CUSTOMER: 1_600, Leg.AGENT: 1_600}
+
+
 def test_audio_may_change_its_form() -> None:
     """From 8 kHz to 16 kHz in the middle: the utterance in flight ends, time goes on in seconds."""
     session = CallSession(call(channels=(Leg.CUSTOMER,)), parts())

@@ -103,6 +103,11 @@ class SampleClock:
         silence = np.zeros(-late, dtype=np.float32)
         return Aligned([np.concatenate((silence, channel)) for channel in channels], filled_samples=-late)
 
+    def begin(self, position_samples: int) -> None:
+        """Take a position as the origin, where there is none yet."""
+        if self._next is None:
+            self._next = position_samples
+
     def skip(self, samples: int, until_samples: int | None = None) -> int:
         """Move on over time for which no audio will come, by so much or to a position; how long it was.
 
