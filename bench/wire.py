@@ -18,9 +18,9 @@ import orjson
 
 from app.audio.g711 import PcmArray
 from app.domain import Leg
-from app.emulators.base import EmulatedCall, Emulator, Message
+from app.emulators.base import EmulatedCall, Emulator
 from app.emulators.carriers import CARRIERS as EMULATORS
-from app.wire.base import Reply, WireEvent
+from app.wire.base import Reply
 from app.wire.carrier import CarrierConfig, CarrierProtocol, UpgradeRequest
 from app.wire.carriers import CARRIERS
 
@@ -58,18 +58,11 @@ def opened(name: str, legs: int) -> tuple[Emulator, CarrierProtocol]:
     protocol = CARRIERS[name].new_protocol(CarrierConfig(), UpgradeRequest(path=path, query=query))
     waiting = list(emulator.opening())
     while waiting:
-        events = take(protocol, waiting.pop(0), 0.0)
+        events = protocol.receive(waiting.pop(0), 0.0)
         for event in events:
             if isinstance(event, Reply):
                 waiting += emulator.receive(event.payload)
     return emulator, protocol
-
-
-def take(protocol: CarrierProtocol, message: Message, now_s: float) -> list[WireEvent]:
-    """One message into the parser."""
-    if isinstance(message, str):
-        return protocol.receive_text(message, now_s)
-    return protocol.receive_bytes(message, now_s)
 
 
 def measure(name: str, legs: int, repeat: int) -> Cost:
@@ -85,7 +78,7 @@ def measure(name: str, legs: int, repeat: int) -> Cost:
         count = len(messages)
         began = time.process_time()
         for message, now_s in messages:
-            take(protocol, message, now_s)
+            protocol.receive(message, now_s)
         least = min(least, (time.process_time() - began) / count)
     return Cost(name, legs, count, 1e6 * least)
 

@@ -259,12 +259,12 @@ class Connection:
         """
         clock, tick_s = self._services.clock, self._manner.tick_s
         if tick_s is None:
-            return self._heard(await self._transport.receive(), clock.monotonic())
+            return self._protocol.receive(await self._transport.receive(), clock.monotonic())
         since = clock.monotonic()
         while True:
             try:
                 async with asyncio.timeout(tick_s):
-                    return self._heard(await self._transport.receive(), clock.monotonic())
+                    return self._protocol.receive(await self._transport.receive(), clock.monotonic())
             except TimeoutError:
                 now = clock.monotonic()
             limit = self._manner.idle_timeout_s
@@ -273,11 +273,6 @@ class Connection:
             events = self._protocol.tick(now)
             if events:
                 return events
-
-    def _heard(self, message: Payload, now: float) -> list[WireEvent]:
-        if isinstance(message, str):
-            return self._protocol.receive_text(message, now)
-        return self._protocol.receive_bytes(message, now)
 
     async def _unless_interrupted(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's result; stops it and raises `Interrupted` when the connection is told to end first."""
@@ -350,7 +345,9 @@ class Connection:
             async with asyncio.timeout(self._limits.farewell_timeout_s):
                 while True:
                     with contextlib.suppress(WireError):
-                        for event in self._heard(await self._transport.receive(), clock.monotonic()):
+                        for event in self._protocol.receive(
+                            await self._transport.receive(), clock.monotonic()
+                        ):
                             if isinstance(event, Reply):
                                 await self._transport.send(event.payload)
         except TimeoutError:

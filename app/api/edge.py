@@ -76,9 +76,14 @@ class LocalHostOnly:
 
     def _authenticates_itself(self, scope: Scope) -> bool:
         """Whether this is the door of a carrier with credentials, which a tunnel may bring under another name."""
-        if scope["type"] != "websocket" or not scope["path"].startswith(INGEST_PATH):
-            return False
-        return scope["path"].removeprefix(INGEST_PATH).partition("/")[0] in self._carriers
+        return scope["type"] == "websocket" and carrier_name(scope["path"]) in self._carriers
+
+
+def carrier_name(path: str) -> str | None:
+    """The carrier whose door a path is, whether or not there is one of this name; None of other paths."""
+    if not path.startswith(INGEST_PATH):
+        return None
+    return path.removeprefix(INGEST_PATH).partition("/")[0]
 
 
 def _is_local(headers: Headers) -> bool:

@@ -15,7 +15,7 @@ from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.deps import Services
-from app.api.edge import INGEST_PATH
+from app.api.edge import carrier_name
 from app.settings import Settings
 from app.wire.carriers import CARRIERS
 
@@ -70,8 +70,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     def start_keepalive(self) -> None:
         """The handshake is done: pings begin, but for peers that do not bear them."""
-        name = self.scope["path"].removeprefix(INGEST_PATH).partition("/")[0]
-        carrier = CARRIERS.get(name) if self.scope["path"].startswith(INGEST_PATH) else None
+        carrier = CARRIERS.get(carrier_name(self.scope["path"]) or "")
         if carrier is None or carrier.pings:
             super().start_keepalive()
 

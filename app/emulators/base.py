@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import orjson
+
 from app.audio.g711 import PcmArray
 from app.domain import Encoding, Leg
 from app.wire.parameters import safe_call_id
@@ -18,6 +20,11 @@ FRAME_S = 0.02
 """A carrier sends one packet of each track every 20 ms."""
 
 Message = str | bytes
+
+
+def json_text(message: Mapping[str, object]) -> str:
+    """A message as compact JSON."""
+    return orjson.dumps(message).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import orjson
 
 from app.audio.g711 import PcmArray, encode
 from app.domain import Encoding, Leg
-from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
+from app.emulators.base import EmulatedCall, Emulator, Handshake, Message, json_text
 from app.wire.basic_auth import BEARER
 from app.wire.freeswitch import RATES_HZ
 
@@ -106,16 +106,16 @@ class FreeswitchEmulator(Emulator):
     def dtmf(self, digit: str) -> list[Message]:
         """As jambonz tells it with `passDtmf`; by `send_text` of the controller elsewhere."""
         if self._sender == "jambonz":
-            return [_json({"event": "dtmf", "dtmf": digit, "duration": "1600"})]
-        return [_json({"event": "dtmf", "digit": digit})]
+            return [json_text({"event": "dtmf", "dtmf": digit, "duration": "1600"})]
+        return [json_text({"event": "dtmf", "digit": digit})]
 
     def pause(self) -> list[Message]:
         """The controller says it, for the modules do not."""
-        return [_json({"event": "pause"})]
+        return [json_text({"event": "pause"})]
 
     def resume(self, skipped_frames: int) -> list[Message]:
         """The controller says it."""
-        return [_json({"event": "resume"})]
+        return [json_text({"event": "resume"})]
 
     def receive(self, message: Message) -> list[Message]:
         """Take what the module hands on; what it would drop is a problem."""
@@ -144,8 +144,8 @@ class FreeswitchEmulator(Emulator):
         if call.message_secret is not None:
             metadata["token"] = call.message_secret
         if self._sender != "jambonz":
-            return _json({**metadata, "call": call.call_id})
-        return _json(
+            return json_text({**metadata, "call": call.call_id})
+        return json_text(
             {
                 "sampleRate": call.sample_rate_hz,
                 "mixType": self._mix,
@@ -159,7 +159,3 @@ class FreeswitchEmulator(Emulator):
                 **metadata,
             }
         )
-
-
-def _json(message: dict[str, object]) -> str:
-    return orjson.dumps(message).decode()

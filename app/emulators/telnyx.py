@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,13 +10,13 @@ from uuid import NAMESPACE_OID, uuid5
 import orjson
 
 from app.audio.g711 import PcmArray, encode
-from app.domain import Encoding, Leg
-from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
+from app.domain import Encoding
+from app.emulators.base import EmulatedCall, Emulator, Handshake, Message, json_text
+from app.emulators.tracks import MediaClock, track_names
 from app.wire.telnyx_auth import TOKEN_NAME
 
 _CODECS = {Encoding.PCM_MULAW: "PCMU", Encoding.PCM_ALAW: "PCMA", Encoding.PCM_S16LE: "L16"}
 _G711_RATE_HZ = 8_000
-_FRAME_MS = 20
 
 
 class TelnyxEmulator(Emulator):
@@ -32,18 +31,12 @@ class TelnyxEmulator(Emulator):
         super().__init__(call)
         if call.encoding is not Encoding.PCM_S16LE and call.sample_rate_hz != _G711_RATE_HZ:
             raise ValueError(f"telnyx sends G.711 at {_G711_RATE_HZ} Hz only, got {call.sample_rate_hz}")
-        inbound = call.parameters.get("inbound_is", Leg.CUSTOMER.value)
-        if len(call.legs) == 1:
-            other = Leg.AGENT if inbound == Leg.CUSTOMER.value else Leg.CUSTOMER
-            self._tracks = ["outbound" if call.legs[0] is other else "inbound"]
-        else:
-            self._tracks = ["inbound", "outbound"] if call.legs[0] == inbound else ["outbound", "inbound"]
+        self._tracks = track_names(call)
+        self._clock = MediaClock(self._tracks, self._encoded)
         self._token = next(iter(call.secrets.values()), None)
         self._stream_id = str(uuid5(NAMESPACE_OID, f"stream {call.call_id}"))
         self._user_id = str(uuid5(NAMESPACE_OID, "user"))
         self._number = 0
-        self._chunk = 0
-        self._sent_ms = 0
 
     def handshake(self) -> Handshake:
         """GET, with the token where the stream was started with one."""
@@ -74,25 +67,11 @@ class TelnyxEmulator(Emulator):
                 "channels": 1,
             },
         }
-        return [_json(connected), self._numbered("start", start)]
+        return [json_text(connected), self._numbered("start", start)]
 
     def audio(self, frames: Sequence[PcmArray]) -> list[Message]:
         """One `media` for each track, the inbound one first; chunks are numbered by track."""
-        self._chunk += 1
-        timestamp = str(self._sent_ms)
-        self._sent_ms += _FRAME_MS
-        return [
-            self._numbered(
-                "media",
-                {
-                    "track": track,
-                    "chunk": str(self._chunk),
-                    "timestamp": timestamp,
-                    "payload": base64.b64encode(self._encoded(frame)).decode(),
-                },
-            )
-            for track, frame in sorted(zip(self._tracks, frames, strict=True), key=lambda pair: pair[0])
-        ]
+        return [self._numbered("media", media) for media in self._clock.media(frames)]
 
     def closing(self) -> list[Message]:
         """`stop`."""
@@ -102,14 +81,14 @@ class TelnyxEmulator(Emulator):
 
     def dtmf(self, digit: str) -> list[Message]:
         """A key, with when it was pressed and not by whom."""
-        pressed = datetime.fromtimestamp(self.call.now_s + self._sent_ms / 1_000, UTC)
+        pressed = datetime.fromtimestamp(self.call.now_s + self._clock.sent_ms / 1_000, UTC)
         return [
             self._numbered("dtmf", {"digit": digit}, occurred_at=pressed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")),
         ]
 
     def resume(self, skipped_frames: int) -> list[Message]:
         """Nothing is said; the clock went on, the numbers did not."""
-        self._sent_ms += skipped_frames * _FRAME_MS
+        self._clock.skip(skipped_frames)
         return []
 
     def receive(self, message: Message) -> list[Message]:
@@ -144,7 +123,7 @@ class TelnyxEmulator(Emulator):
     def _refused(self, code: int, title: str, detail: str) -> list[Message]:
         self.problem = f"{code}: {detail}"
         payload = {"code": code, "title": title, "detail": detail}
-        return [_json({"event": "error", "stream_id": self._stream_id, "payload": payload})]
+        return [json_text({"event": "error", "stream_id": self._stream_id, "payload": payload})]
 
     def _numbered(self, event: str, body: dict[str, object], **more: str) -> str:
         self._number += 1
@@ -155,8 +134,4 @@ class TelnyxEmulator(Emulator):
             **more,
             event: body,
         }
-        return _json(message)
-
-
-def _json(message: dict[str, object]) -> str:
-    return orjson.dumps(message).decode()
+        return json_text(message)

@@ -6,19 +6,17 @@ answered.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 
 import orjson
 
 from app.audio.g711 import PcmArray, encode_ulaw
-from app.domain import Leg
-from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
+from app.emulators.base import EmulatedCall, Emulator, Handshake, Message, json_text
+from app.emulators.tracks import MediaClock, track_names
 from app.wire.twilio_auth import sign
 
 SAMPLE_RATE_HZ = 8_000
-_FRAME_MS = 20
 
 
 class TwilioEmulator(Emulator):
@@ -33,20 +31,14 @@ class TwilioEmulator(Emulator):
         super().__init__(call)
         if call.sample_rate_hz != SAMPLE_RATE_HZ:
             raise ValueError(f"twilio sends {SAMPLE_RATE_HZ} Hz only, got {call.sample_rate_hz}")
-        inbound = call.parameters.get("inbound_is", Leg.CUSTOMER.value)
-        if len(call.legs) == 1:
-            other = Leg.AGENT if inbound == Leg.CUSTOMER.value else Leg.CUSTOMER
-            self._tracks = ["outbound" if call.legs[0] is other else "inbound"]
-        else:
-            self._tracks = ["inbound", "outbound"] if call.legs[0] == inbound else ["outbound", "inbound"]
+        self._tracks = track_names(call)
+        self._clock = MediaClock(self._tracks, lambda frame: encode_ulaw(frame).tobytes())
         self._two_way = self._tracks == ["inbound"]
         name = next(iter(call.secrets), "")
         self._secret = call.secrets.get(name)
         self._account_sid = name if name.startswith("AC") else "AC" + "0" * 32
         self._stream_sid = "MZ" + hashlib.sha256(call.call_id.encode()).hexdigest()[:32]
         self._number = 0
-        self._chunk = 0
-        self._sent_ms = 0
 
     def handshake(self) -> Handshake:
         """GET of the path alone (Twilio knows no query), signed for the public address."""
@@ -71,27 +63,13 @@ class TwilioEmulator(Emulator):
             "customParameters": parameters,
         }
         return [
-            _json({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
+            json_text({"event": "connected", "protocol": "Call", "version": "1.0.0"}),
             self._numbered("start", start),
         ]
 
     def audio(self, frames: Sequence[PcmArray]) -> list[Message]:
         """One `media` for each track, the inbound one first."""
-        self._chunk += 1
-        timestamp = str(self._sent_ms)
-        self._sent_ms += _FRAME_MS
-        return [
-            self._numbered(
-                "media",
-                {
-                    "track": track,
-                    "chunk": str(self._chunk),
-                    "timestamp": timestamp,
-                    "payload": base64.b64encode(encode_ulaw(frame).tobytes()).decode(),
-                },
-            )
-            for track, frame in sorted(zip(self._tracks, frames, strict=True), key=lambda pair: pair[0])
-        ]
+        return [self._numbered("media", media) for media in self._clock.media(frames)]
 
     def closing(self) -> list[Message]:
         """`stop`."""
@@ -105,7 +83,7 @@ class TwilioEmulator(Emulator):
 
     def resume(self, skipped_frames: int) -> list[Message]:
         """Nothing is said; the clock went on."""
-        self._sent_ms += skipped_frames * _FRAME_MS
+        self._clock.skip(skipped_frames)
         return []
 
     def receive(self, message: Message) -> list[Message]:
@@ -141,7 +119,7 @@ class TwilioEmulator(Emulator):
 
     def _numbered(self, event: str, body: dict[str, object]) -> str:
         self._number += 1
-        return _json(
+        return json_text(
             {
                 "event": event,
                 "sequenceNumber": str(self._number),
@@ -149,7 +127,3 @@ class TwilioEmulator(Emulator):
                 "streamSid": self._stream_sid,
             }
         )
-
-
-def _json(message: dict[str, object]) -> str:
-    return orjson.dumps(message).decode()

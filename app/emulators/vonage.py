@@ -11,7 +11,7 @@ import orjson
 
 from app.audio.g711 import PcmArray, encode
 from app.domain import Encoding, Leg
-from app.emulators.base import FRAME_S, EmulatedCall, Emulator, Handshake, Message
+from app.emulators.base import FRAME_S, EmulatedCall, Emulator, Handshake, Message, json_text
 from app.wire.vonage import SAMPLE_RATES_HZ
 from app.wire.vonage_auth import CUSTOM, ISSUER
 
@@ -59,7 +59,7 @@ class VonageEmulator(Emulator):
         if self.call.message_secret is not None:
             headers["token"] = self.call.message_secret
         content_type = f"audio/l16;rate={self.call.sample_rate_hz}"
-        return [_json({"event": "websocket:connected", "content-type": content_type, **headers})]
+        return [json_text({"event": "websocket:connected", "content-type": content_type, **headers})]
 
     def audio(self, frames: Sequence[PcmArray]) -> list[Message]:
         """The sum of the legs, little-endian; always the full 20 ms."""
@@ -72,7 +72,7 @@ class VonageEmulator(Emulator):
 
     def dtmf(self, digit: str) -> list[Message]:
         """One event a key."""
-        return [_json({"event": "websocket:dtmf", "digit": digit, "duration": _KEY_MS})]
+        return [json_text({"event": "websocket:dtmf", "digit": digit, "duration": _KEY_MS})]
 
     def receive(self, message: Message) -> list[Message]:
         """Answer `clear` and `notify`; audio of another length than 20 ms is what makes Vonage hang up."""
@@ -86,9 +86,9 @@ class VonageEmulator(Emulator):
             said = None
         action = said.get("action") if isinstance(said, dict) else None
         if action == "clear":
-            return [_json({"event": "websocket:cleared"})]
+            return [json_text({"event": "websocket:cleared"})]
         if action == "notify" and isinstance(said.get("payload"), dict):
-            return [_json({"event": "websocket:notify", "payload": said["payload"]})]
+            return [json_text({"event": "websocket:notify", "payload": said["payload"]})]
         self.problem = "a text message that is neither clear nor notify"
         return []
 
@@ -103,7 +103,3 @@ class VonageEmulator(Emulator):
         if self._application_id is not None:
             claims["application_id"] = self._application_id
         return jwt.encode(claims, secret, algorithm="HS256")
-
-
-def _json(message: dict[str, object]) -> str:
-    return orjson.dumps(message).decode()

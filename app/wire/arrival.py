@@ -9,7 +9,8 @@ for it. What is believed is stated once, about a second after it happened: the s
 
 from __future__ import annotations
 
-from app.wire.base import Gap, GapKind
+from app.domain import AudioPacket
+from app.wire.base import Audio, Gap, GapKind, WireEvent
 
 JUMP_S = 0.5
 """A packet that is later than this, beyond its own duration, makes a hole suspected."""
@@ -67,6 +68,17 @@ class ArrivalClock:
             return Gap(GapKind.PAUSED, hole) if hole else None
         hole = self.push(now_s, samples)
         return Gap(GapKind.LOST, hole) if hole else None
+
+    def audio(self, now_s: float, payload: bytes, frame_bytes: int, paused: bool = False) -> list[WireEvent]:
+        """Audio that arrived, behind the hole before it, if any. frame_bytes: of one sample instant.
+
+        paused: the sender is still in its announced silence; the first audio after it ends what was announced.
+        """
+        gap = self.gap(now_s, len(payload) // frame_bytes)
+        if self.announced and not paused:
+            self.announced = False
+        audio = Audio(AudioPacket(payload))
+        return [audio] if gap is None else [gap, audio]
 
     def _late(self, now_s: float, samples: int) -> float:
         """How much later than its own duration this packet came on the one before."""

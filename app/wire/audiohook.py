@@ -36,7 +36,7 @@ from app.wire.base import (
     Gap,
     GapKind,
     Metadata,
-    Notice,
+    Notices,
     Pause,
     Reply,
     Resume,
@@ -100,7 +100,7 @@ class AudioHookProtocol(CarrierProtocol):
         self._at = 0  # samples: received and left out, in the client's time since `open`
         self._paused = False
         self._client_closed = False
-        self._noticed: set[str] = set()
+        self._notices = Notices(MAX_NOTICES)
         self._handlers: dict[str, Callable[[Message], list[WireEvent]]] = {
             "ping": self._ping,
             "paused": self._pause,
@@ -340,11 +340,8 @@ class AudioHookProtocol(CarrierProtocol):
         return []
 
     def _notice(self, code: str, detail: str) -> list[WireEvent]:
-        """A notice, once of each kind."""
-        if detail in self._noticed or len(self._noticed) >= MAX_NOTICES:
-            return []
-        self._noticed.add(detail)
-        return [Notice(code, detail)]
+        """A notice, once of each detail."""
+        return self._notices.once(code, detail, kind=detail)
 
     def _reply(self, kind: str, parameters: Mapping[str, object]) -> Reply:
         return Reply(self._exchange.build(kind, parameters))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain import Leg
-from app.wire.carrier import CarrierConfig
+from app.wire.carrier import CarrierConfig, check_options
 from app.wire.envelope import invalid, optional_text, unsupported
 from app.wire.parameters import Described, query_parameters
 
@@ -46,9 +46,7 @@ def read_options(config: CarrierConfig) -> AudioHookOptions:
         ValueError: an unknown one, or a value that is not of its form.
     """
     options = config.options
-    if unknown := set(options) - OPTIONS:
-        known = ", ".join(sorted(OPTIONS))
-        raise ValueError(f"expected options among {known}, got {', '.join(sorted(unknown))}")
+    check_options(options, dict.fromkeys(OPTIONS))
     entity = options.get("entity")
     if entity is not None and _TOKEN.fullmatch(entity) is None:
         raise ValueError("entity: expected 1 to 64 letters, digits or ._-")

@@ -10,7 +10,19 @@ from uuid import UUID
 
 from app.domain import AudioFormat, AudioPacket, Encoding
 from app.wire.arrival import ArrivalClock
-from app.wire.base import Audio, CloseCode, Dtmf, Notice, Reformat, Reply, Start, Stop, WireError, WireEvent
+from app.wire.base import (
+    Audio,
+    CloseCode,
+    Dtmf,
+    Notice,
+    Notices,
+    Reformat,
+    Reply,
+    Start,
+    Stop,
+    WireError,
+    WireEvent,
+)
 from app.wire.carrier import (
     Authenticator,
     Carrier,
@@ -85,7 +97,7 @@ class AudioSocketProtocol(CarrierProtocol):
         self._started = False
         self._ended = False
         self._heard_s = 0.0
-        self._noticed: set[str] = set()
+        self._notices = Notices()
         self._unknown: set[int] = set()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
@@ -164,7 +176,7 @@ class AudioSocketProtocol(CarrierProtocol):
         elif kind == DTMF:
             digit = dtmf_digit(payload.decode("latin-1"))
             if digit is None:
-                self._notice("invalid_dtmf", "expected one byte, a key of a telephone", events)
+                events += self._notices.once("invalid_dtmf", "expected one byte, a key of a telephone")
             else:
                 events.append(Dtmf(digit, track=0))
         elif kind == TERMINATE:  # Asterisk closes instead; other clients say it
@@ -172,13 +184,15 @@ class AudioSocketProtocol(CarrierProtocol):
             events.append(Stop())
         elif kind == ERROR:
             flags = payload[0] if payload else 0
-            self._notice("peer_error", f"the peer reported an error, flags 0x{flags:02x}", events)
+            events += self._notices.once("peer_error", f"the peer reported an error, flags 0x{flags:02x}")
         elif kind != SILENCE:
             self._skip(kind, events)
 
     def _uuid(self, payload: bytes, events: list[WireEvent]) -> None:
         if self._started:
-            self._notice("repeated_uuid", "expected one UUID a connection, a later one was left out", events)
+            events += self._notices.once(
+                "repeated_uuid", "expected one UUID a connection, a later one was left out"
+            )
             return
         self._started = True
         uuid = str(UUID(bytes=payload))
@@ -207,8 +221,8 @@ class AudioSocketProtocol(CarrierProtocol):
     def _even(self, payload: bytes, events: list[WireEvent]) -> bytes:
         """Whole samples: an odd byte waits for the next message."""
         if len(payload) & 1:
-            self._notice(
-                "odd_length", "audio of an odd number of bytes, the last one was carried over", events
+            events += self._notices.once(
+                "odd_length", "audio of an odd number of bytes, the last one was carried over"
             )
         payload = self._odd + payload
         whole = len(payload) & ~1
@@ -243,12 +257,9 @@ class AudioSocketProtocol(CarrierProtocol):
                 f"expected known kinds, got more than {_MAX_UNKNOWN_KINDS} unknown ones",
                 CloseCode.INVALID,
             )
-        self._notice("unknown_kind", f"messages of kind 0x{kind:02x} are not known and were skipped", events)
-
-    def _notice(self, code: str, detail: str, events: list[WireEvent]) -> None:
-        if code not in self._noticed:
-            self._noticed.add(code)
-            events.append(Notice(code, detail))
+        events += self._notices.once(
+            "unknown_kind", f"messages of kind 0x{kind:02x} are not known and were skipped"
+        )
 
 
 class _Suspicion:

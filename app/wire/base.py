@@ -145,3 +145,19 @@ class Stop:
 WireEvent: TypeAlias = (
     Start | Audio | Gap | Reformat | Dtmf | Metadata | Notice | Reply | Mark | Flush | Pause | Resume | Stop
 )
+
+
+class Notices:
+    """The notices of one call, each said once. most: so many at all, None for any number."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._said: set[str] = set()
+
+    def once(self, code: str, detail: str, kind: str | None = None) -> list[WireEvent]:
+        """The notice, or nothing where it was said already. kind: what is said once, the code unless given."""
+        key = kind or code
+        if key in self._said or len(self._said) == self._most:
+            return []
+        self._said.add(key)
+        return [Notice(code, detail)]

@@ -40,11 +40,6 @@ class CarrierConfig:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def outbound(self) -> Leg:
-        """Who speaks on the outbound (or second) track."""
-        return Leg.AGENT if self.inbound is Leg.CUSTOMER else Leg.CUSTOMER
-
-    @property
     def has_credentials(self) -> bool:
         """Whether anything is configured that a stranger does not know."""
         return bool(self.secrets or self.path_secret or self.message_secret)
@@ -99,6 +94,12 @@ class CarrierProtocol(ABC):
 
     ends_by_closing = False
     """The peer ends a call by closing the connection in order, without a word."""
+
+    def receive(self, message: Payload, now_s: float) -> list[WireEvent]:
+        """Read one message, of either kind."""
+        if isinstance(message, str):
+            return self.receive_text(message, now_s)
+        return self.receive_bytes(message, now_s)
 
     @abstractmethod
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:

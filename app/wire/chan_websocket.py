@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.domain import AudioFormat, AudioPacket, Encoding
+from app.domain import AudioFormat, Encoding
 from app.wire.arrival import ArrivalClock
-from app.wire.base import Audio, Dtmf, Notice, Start, WireError, WireEvent
+from app.wire.base import Dtmf, Notices, Start, WireError, WireEvent
 from app.wire.basic_auth import BasicAuthenticator
 from app.wire.carrier import (
     Authenticator,
@@ -82,7 +82,7 @@ class ChanWebsocketProtocol(CarrierProtocol):
         self._early_bytes = 0
         self._paused = False
         self._failed = False
-        self._noticed: set[str] = set()
+        self._notices = Notices()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
         """Read one event of Asterisk.
@@ -116,7 +116,7 @@ class ChanWebsocketProtocol(CarrierProtocol):
             raise too_big(MAX_BINARY_BYTES)
         if self._clock is None:
             return self._keep(payload, now_s)
-        return self._audio(self._clock, payload, now_s)
+        return self._clock.audio(now_s, payload, self._frame_bytes, self._paused)
 
     def paused(self, paused: bool) -> list[Payload]:
         """Ask Asterisk to stop (or to send) audio; only its JSON control knows that. Older versions ignore it."""
@@ -178,20 +178,20 @@ class ChanWebsocketProtocol(CarrierProtocol):
             *described.notices,
         ]
         for now_s, payload in self._early:
-            events += self._audio(clock, payload, now_s)
+            events += clock.audio(now_s, payload, self._frame_bytes, self._paused)
         self._early = []
         return events
 
     def _event(self, name: object, event: dict[str, object]) -> list[WireEvent]:
         if name == "ERROR":
-            return self._notice("peer_error", "Asterisk refused a command of this service")
+            return self._notices.once("peer_error", "Asterisk refused a command of this service")
         if name != "DTMF_END":
             return []
         if self._clock is None:
-            return self._notice("early_event", "a key came before MEDIA_START and was left out")
+            return self._notices.once("early_event", "a key came before MEDIA_START and was left out")
         digit = dtmf_digit(event.get("digit"))
         if digit is None:
-            return self._notice("invalid_dtmf", "digit: expected one key of a telephone")
+            return self._notices.once("invalid_dtmf", "digit: expected one key of a telephone")
         return [Dtmf(digit, track=0)]
 
     def _keep(self, payload: bytes, now_s: float) -> list[WireEvent]:
@@ -201,19 +201,6 @@ class ChanWebsocketProtocol(CarrierProtocol):
             raise out_of_order("expected MEDIA_START within a second of the first audio")
         self._early.append((now_s, payload))
         return []
-
-    def _audio(self, clock: ArrivalClock, payload: bytes, now_s: float) -> list[WireEvent]:
-        gap = clock.gap(now_s, len(payload) // self._frame_bytes)
-        if clock.announced and not self._paused:
-            clock.announced = False  # this is the first audio after the pause
-        audio = Audio(AudioPacket(payload))
-        return [audio] if gap is None else [gap, audio]
-
-    def _notice(self, code: str, detail: str) -> list[WireEvent]:
-        if code in self._noticed:
-            return []
-        self._noticed.add(code)
-        return [Notice(code, detail)]
 
 
 def parse_plain(text: str) -> dict[str, object]:

@@ -12,9 +12,20 @@ from typing import TypeVar
 
 import orjson
 
-from app.domain import AudioFormat, AudioPacket, Encoding, Leg
+from app.domain import AudioFormat, Encoding, Leg
 from app.wire.arrival import ArrivalClock
-from app.wire.base import Audio, Dtmf, Metadata, Notice, Pause, Resume, Start, Stop, WireError, WireEvent
+from app.wire.base import (
+    Dtmf,
+    Metadata,
+    Notice,
+    Notices,
+    Pause,
+    Resume,
+    Start,
+    Stop,
+    WireError,
+    WireEvent,
+)
 from app.wire.basic_auth import BasicAuthenticator
 from app.wire.carrier import (
     Authenticator,
@@ -79,7 +90,7 @@ class FreeswitchProtocol(CarrierProtocol):
         self._paused = False
         self._updates = 0
         self._ended = False
-        self._noticed: set[str] = set()
+        self._notices = Notices()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
         """Read a text: the metadata first, then whatever the controller sends; several objects may be glued.
@@ -120,7 +131,7 @@ class FreeswitchProtocol(CarrierProtocol):
             self._ended = True
             raise too_big(MAX_BINARY_BYTES)
         if self._clock is not None:
-            return self._audio(self._clock, payload, now_s)
+            return self._clock.audio(now_s, payload, self._frame_bytes, self._paused)
         self._early.append((now_s, payload))
         if len(self._early) < EARLY_MESSAGES:
             return []
@@ -166,28 +177,21 @@ class FreeswitchProtocol(CarrierProtocol):
         call = described.start(call_id or random_call_id(), audio_format, {"carrier": CARRIER.name})
         events: list[WireEvent] = [Start(call), *notices]
         for now_s, payload in self._early:
-            events += self._audio(clock, payload, now_s)
+            events += clock.audio(now_s, payload, self._frame_bytes, self._paused)
         self._early = []
         return events
-
-    def _audio(self, clock: ArrivalClock, payload: bytes, now_s: float) -> list[WireEvent]:
-        gap = clock.gap(now_s, len(payload) // self._frame_bytes)
-        if clock.announced and not self._paused:
-            clock.announced = False  # this is the first audio after the pause
-        audio = Audio(AudioPacket(payload))
-        return [audio] if gap is None else [gap, audio]
 
     def _object(self, found: dict[str, object] | None) -> list[WireEvent]:
         """What a later text says."""
         if found is None:
-            return self._notice("text_not_json", "a text is not a JSON object and was left out")
+            return self._notices.once("text_not_json", "a text is not a JSON object and was left out")
         if not _is_event(found):
             return self._update(found)
         event = found.get("event")
         if event == "dtmf":
             digit = dtmf_digit(found.get("dtmf", found.get("digit")))
             if digit is None:
-                return self._notice("invalid_dtmf", "dtmf: expected one key of a telephone")
+                return self._notices.once("invalid_dtmf", "dtmf: expected one key of a telephone")
             return [Dtmf(digit)]
         if event == "pause":
             return self._pause(True)
@@ -206,18 +210,12 @@ class FreeswitchProtocol(CarrierProtocol):
             return []
         self._updates += 1
         if self._updates > MAX_UPDATES:
-            return self._notice("metadata_dropped", f"expected at most {MAX_UPDATES} texts of metadata")
+            return self._notices.once("metadata_dropped", f"expected at most {MAX_UPDATES} texts of metadata")
         described = describe(found, self._config, trusted=True)
         dropped: list[WireEvent] = []
         for notice in described.notices:
-            dropped += self._notice(notice.code, notice.detail)
+            dropped += self._notices.once(notice.code, notice.detail)
         return [Metadata(described.metadata), *dropped] if described.metadata else dropped
-
-    def _notice(self, code: str, detail: str) -> list[WireEvent]:
-        if code in self._noticed:
-            return []
-        self._noticed.add(code)
-        return [Notice(code, detail)]
 
 
 def glued_objects(text: str) -> Iterator[dict[str, object] | None]:

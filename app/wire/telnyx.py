@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from app.domain import AudioFormat, AudioPacket, Encoding
-from app.wire.base import Audio, Dtmf, Notice, Start, Stop, WireError, WireEvent
+from app.wire.base import Audio, Dtmf, Notice, Notices, Start, Stop, WireError, WireEvent
 from app.wire.carrier import Carrier, CarrierConfig, CarrierProtocol, UpgradeRequest, same_secret
 from app.wire.envelope import (
     base64_field,
@@ -111,7 +111,7 @@ class TelnyxProtocol(CarrierProtocol):
         self._bytes_per_sample = 1
         self._swapped = False
         self._order_check: ByteOrderCheck | None = None
-        self._noticed: set[str] = set()
+        self._notices = Notices()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
         """Read one message.
@@ -174,7 +174,9 @@ class TelnyxProtocol(CarrierProtocol):
         name = media.get("track")
         track = _TRACK_OF.get(name) if isinstance(name, str) else None
         if track is None and name is not None:
-            self._notice(events, "unknown_track", "audio that is neither inbound nor outbound was left out")
+            events += self._notices.once(
+                "unknown_track", "audio that is neither inbound nor outbound was left out"
+            )
             return events
         number = number_field(media, "chunk") if "chunk" in media else None
         payload = base64_field(media, "payload")
@@ -191,15 +193,14 @@ class TelnyxProtocol(CarrierProtocol):
         tracks = self._tracks
         track = tracks[0] or tracks[1] if name is None else tracks[name]
         if track is None:
-            self._notice(
-                events,
+            events += self._notices.once(
                 "unexpected_track",
                 "audio of a track that was not opened was left out; see `tracks` on this carrier's page",
             )
             return
         track.arrived_s = now_s
         if number is None:
-            self._notice(events, "no_chunk", "audio without a chunk number was taken as it came")
+            events += self._notices.once("no_chunk", "audio without a chunk number was taken as it came")
             self._let_out(track, [*track.window.flush(), (0, payload)], events)
             return
         self._let_out(track, track.window.push(number, payload), events)
@@ -219,15 +220,14 @@ class TelnyxProtocol(CarrierProtocol):
     def _linear(self, payload: bytes, events: list[WireEvent]) -> bytes:
         """L16 as little-endian samples."""
         if len(payload) % 2:
-            self._notice(events, "odd_payload", "L16 audio ended inside a sample, which was left out")
+            events += self._notices.once("odd_payload", "L16 audio ended inside a sample, which was left out")
             payload = payload[:-1]
         if self._swapped:
             payload = swap_bytes(payload)
         if self._order_check is not None:
             wrong = self._order_check.push(payload)
             if wrong:
-                self._notice(
-                    events,
+                events += self._notices.once(
                     "l16_order",
                     "L16 audio is far smoother in the other byte order; see `l16_order` on this carrier's page",
                 )
@@ -326,7 +326,7 @@ class TelnyxProtocol(CarrierProtocol):
             raise out_of_order("expected 'start' before 'dtmf'")
         digit = dtmf_digit(object_field(message, "dtmf").get("digit"))
         if digit is None:
-            self._notice(events, "invalid_dtmf", "a key that no telephone has was left out")
+            events += self._notices.once("invalid_dtmf", "a key that no telephone has was left out")
         elif self._state is _State.STARTED:
             events.append(Dtmf(digit))
         elif len(self._waiting) < MAX_WAITING:
@@ -340,7 +340,7 @@ class TelnyxProtocol(CarrierProtocol):
             code = int(code)
         known = code if isinstance(code, int) and code in _ERRORS else None
         text = "an error of an unknown code" if known is None else f"error {known} ({_ERRORS[known]})"
-        self._notice(events, "carrier_error", f"Telnyx told of {text}", kind=f"carrier_error {known}")
+        events += self._notices.once("carrier_error", f"Telnyx told of {text}", kind=f"carrier_error {known}")
 
     def _end(self) -> list[WireEvent]:
         """Let everything out, and say what was odd."""
@@ -360,12 +360,6 @@ class TelnyxProtocol(CarrierProtocol):
         if restarts:
             events.append(Notice("chunk_restarts", f"the chunk numbers began anew {restarts} times"))
         return events
-
-    def _notice(self, events: list[WireEvent], code: str, detail: str, kind: str | None = None) -> None:
-        """Say it once a call."""
-        if (kind or code) not in self._noticed:
-            self._noticed.add(kind or code)
-            events.append(Notice(code, detail))
 
 
 CARRIER = Carrier("telnyx", TelnyxProtocol, TelnyxAuthenticator, start_timeout_s=START_TIMEOUT_S)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 
 from app.domain import AudioFormat, AudioPacket, Encoding, Leg
-from app.wire.base import Audio, Dtmf, Notice, Start, Stop, WireError, WireEvent
+from app.wire.base import Audio, Dtmf, Notices, Start, Stop, WireError, WireEvent
 from app.wire.carrier import Carrier, CarrierConfig, CarrierProtocol, UpgradeRequest
 from app.wire.envelope import (
     base64_field,
@@ -54,7 +54,7 @@ class TwilioProtocol(CarrierProtocol):
         self._track_of: dict[str, int] = {}
         self._expected = [0, 0]  # samples: where the next packet of each track starts if nothing was lost
         self._last_number = 0
-        self._noticed: set[str] = set()
+        self._notices = Notices()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
         """Read one message.
@@ -97,7 +97,9 @@ class TwilioProtocol(CarrierProtocol):
         payload = base64_field(media, "payload")
         track = self._track(media)
         if track is None:
-            self._notice(events, "unknown_track", "audio of a track that `start` does not name was left out")
+            events += self._notices.once(
+                "unknown_track", "audio of a track that `start` does not name was left out"
+            )
             return events
         position = expected = self._expected[track]
         if "timestamp" in media:
@@ -125,17 +127,21 @@ class TwilioProtocol(CarrierProtocol):
         number = number_field(message, "sequenceNumber")
         last = self._last_number
         if number <= last:
-            self._notice(events, "duplicate", "a message whose sequenceNumber was seen before was left out")
+            events += self._notices.once(
+                "duplicate", "a message whose sequenceNumber was seen before was left out"
+            )
             return False
         self._last_number = number
         if number != last + 1 and last:
-            self._notice(events, "sequence_jump", "a sequenceNumber was skipped: Twilio discarded messages")
+            events += self._notices.once(
+                "sequence_jump", "a sequenceNumber was skipped: Twilio discarded messages"
+            )
         return True
 
     def _is_own(self, message: Mapping[str, object], events: list[WireEvent]) -> bool:
         if self._stream_sid is None or message.get("streamSid", self._stream_sid) == self._stream_sid:
             return True
-        self._notice(events, "foreign_stream", "a message of another stream was left out")
+        events += self._notices.once("foreign_stream", "a message of another stream was left out")
         return False
 
     def _other(self, event: str, message: dict[str, object]) -> list[WireEvent]:
@@ -189,17 +195,12 @@ class TwilioProtocol(CarrierProtocol):
     def _dtmf(self, dtmf: Mapping[str, object], events: list[WireEvent]) -> None:
         digit = dtmf_digit(dtmf.get("digit"))
         if digit is None:
-            self._notice(events, "invalid_dtmf", "a key that no telephone has was left out")
+            events += self._notices.once("invalid_dtmf", "a key that no telephone has was left out")
             return
         name = dtmf.get("track")  # `inbound_track`, unlike that of media
         events.append(
             Dtmf(digit, self._track_of.get(name.removesuffix("_track")) if isinstance(name, str) else None)
         )
-
-    def _notice(self, events: list[WireEvent], code: str, detail: str) -> None:
-        if code not in self._noticed:
-            self._noticed.add(code)
-            events.append(Notice(code, detail))
 
 
 def check_options(config: CarrierConfig) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.domain import AudioFormat, AudioPacket, Encoding, Leg
+from app.domain import AudioFormat, Encoding, Leg
 from app.wire.arrival import ArrivalClock
-from app.wire.base import Audio, Dtmf, Notice, Start, WireError, WireEvent
-from app.wire.carrier import Carrier, CarrierConfig, CarrierProtocol, UpgradeRequest
+from app.wire.base import Dtmf, Notice, Notices, Start, WireError, WireEvent
+from app.wire.carrier import Carrier, CarrierConfig, CarrierProtocol, UpgradeRequest, check_options
 from app.wire.envelope import (
     dtmf_digit,
     invalid,
@@ -27,12 +27,17 @@ from app.wire.native import random_call_id
 from app.wire.parameters import describe, query_parameters
 from app.wire.vonage_auth import CUSTOM, VonageAuthenticator
 
-OPTIONS = frozenset({"application_id", "byte_order", "sample_rate"})
+SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)
+_RATES = {str(rate): rate for rate in SAMPLE_RATES_HZ}
+_OPTIONS = {
+    "application_id": None,
+    "byte_order": frozenset({"little", "big"}),
+    "sample_rate": frozenset(_RATES),
+}
+OPTIONS = frozenset(_OPTIONS)
 """application_id: the only one that is admitted. byte_order: `little` (default) or `big`. sample_rate: where the first
 message does not say it, 8000 by default."""
 
-SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)
-_RATES = {str(rate): rate for rate in SAMPLE_RATES_HZ}
 MAX_TEXT_BYTES = 8 * 1024
 MAX_AUDIO_BYTES = 64 * 1024
 
@@ -53,7 +58,7 @@ class VonageProtocol(CarrierProtocol):
         request: UpgradeRequest,
         new_call_id: Callable[[], str] = random_call_id,
     ) -> None:
-        check_options(config)
+        check_config(config)
         self._config = config
         self._new_call_id = new_call_id
         self._given = query_parameters(request.query)
@@ -62,7 +67,7 @@ class VonageProtocol(CarrierProtocol):
         self._clock: ArrivalClock | None = None
         self._byte_order = ByteOrderCheck(SAMPLE_RATES_HZ[0])
         self._failed = False
-        self._noticed: set[str] = set()
+        self._notices = Notices()
 
     def receive_text(self, text: str, now_s: float) -> list[WireEvent]:
         """Read one event.
@@ -88,7 +93,7 @@ class VonageProtocol(CarrierProtocol):
             raise
         digit = _digit(message)
         if digit is None:
-            return self._notice("invalid_dtmf", "a key that no telephone has was left out")
+            return self._notices.once("invalid_dtmf", "a key that no telephone has was left out")
         return [Dtmf(digit)]
 
     def receive_bytes(self, payload: bytes, now_s: float) -> list[WireEvent]:
@@ -108,21 +113,19 @@ class VonageProtocol(CarrierProtocol):
         events: list[WireEvent] = []
         if len(payload) % 2:
             payload = payload[:-1]
-            events += self._notice("odd_length", "the last byte of a message of odd length was left out")
+            events += self._notices.once(
+                "odd_length", "the last byte of a message of odd length was left out"
+            )
         if not payload:
             return events
         if self._swap:
             payload = swap_bytes(payload)
         if self._byte_order.push(payload):
-            events += self._notice(
+            events += self._notices.once(
                 "byte_order_suspect",
                 "the audio is far smoother in the other byte order: see the option byte_order",
             )
-        gap = self._clock.gap(now_s, len(payload) // 2)
-        if gap is not None:
-            events.append(gap)
-        events.append(Audio(AudioPacket(payload)))
-        return events
+        return events + self._clock.audio(now_s, payload, 2)
 
     def _connected(self, message: Mapping[str, object]) -> list[WireEvent]:
         if self._clock is not None:
@@ -151,30 +154,16 @@ class VonageProtocol(CarrierProtocol):
         audio = AudioFormat(Encoding.PCM_S16LE, rate, (described.single,))
         return [Start(described.start(call_id, audio, extra)), *notices]
 
-    def _notice(self, code: str, detail: str) -> list[WireEvent]:
-        if code in self._noticed:
-            return []
-        self._noticed.add(code)
-        return [Notice(code, detail)]
 
-
-def check_options(config: CarrierConfig) -> None:
+def check_config(config: CarrierConfig) -> None:
     """Hold the options against what this carrier knows.
 
     Raises:
         ValueError: an unknown option, or a value that it cannot have.
     """
-    options = config.options
-    if unknown := set(options) - OPTIONS:
-        raise ValueError(
-            f"vonage has the options {', '.join(sorted(OPTIONS))}, got {', '.join(sorted(unknown))}"
-        )
-    if "application_id" in options and not set(config.secrets) - {CUSTOM}:
+    check_options(config.options, _OPTIONS)
+    if "application_id" in config.options and not set(config.secrets) - {CUSTOM}:
         raise ValueError("vonage: the option application_id needs an API key among the secrets")
-    if options.get("byte_order", "little") not in ("little", "big"):
-        raise ValueError("vonage: the option byte_order is little or big")
-    if options.get("sample_rate", "8000") not in _RATES:
-        raise ValueError(f"vonage: the option sample_rate is one of {', '.join(_RATES)}")
 
 
 def _sample_rate(content_type: object) -> int | None:
@@ -205,7 +194,7 @@ def _digit(message: Mapping[str, object]) -> str | None:
 
 
 def _authenticator(config: CarrierConfig) -> VonageAuthenticator:
-    check_options(config)
+    check_config(config)
     return VonageAuthenticator(config)
 
 

@@ -64,13 +64,7 @@ def connected(made: FreeswitchEmulator, **config: Any) -> FreeswitchProtocol:
 
 def hear(protocol: FreeswitchProtocol, said: list[Message], now_s: float) -> list[WireEvent]:
     """Hand over messages up to the end of the call."""
-    events: list[WireEvent] = []
-    for message in said:
-        if isinstance(message, str):
-            events += protocol.receive_text(message, now_s)
-        else:
-            events += protocol.receive_bytes(message, now_s)
-    return events
+    return [event for message in said for event in protocol.receive(message, now_s)]
 
 
 @pytest.mark.parametrize("sender", SENDERS)
