@@ -18,6 +18,9 @@ TONE = "tone"
 OTHER = "other"
 """The kind of what is not speech, where nothing says what it is."""
 
+DEFAULT_TENANT = "default"
+"""Whose everything is where a site has no tenants."""
+
 FloatArray = npt.NDArray[np.float32]
 TokenArray = npt.NDArray[np.int64]
 
@@ -87,8 +90,24 @@ class AudioFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierPart:
+    """What is known of a call that broke off and is taken up again.
+
+    offset_s: seconds that were heard. utterances: by leg, the number that its next utterance gets.
+    """
+
+    offset_s: float
+    utterances: Mapping[Leg, int]
+
+
+@dataclass(frozen=True, slots=True)
 class CallStart:
-    """What a client says of a call before its first audio."""
+    """What a client says of a call before its first audio.
+
+    tenant: whose call it is; known from the credentials, never from the client's words. team: a tag for statistics.
+    subject: a pseudonym of the caller, by which calls can be erased. resume: the secret of the call to be taken up
+    again. earlier: what came before, where it is.
+    """
 
     call_id: str
     format: AudioFormat
@@ -99,6 +118,11 @@ class CallStart:
     consent: bool = False
     notice_given: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str = DEFAULT_TENANT
+    team: str | None = None
+    subject: str | None = None
+    resume: str | None = None
+    earlier: EarlierPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +227,8 @@ class UtteranceRecord:
     event: what the speaker utters without words (laughter …), None where nothing of the kind is heard or the head
         knows none; event_score: its posterior among kinds of sound.
     not_speech_kind: what it is where it is not speech, None where the head cannot tell; not_speech_name: which tone.
+    seq: 1, 2, 3 … over the records of a call, without holes; None outside a live call (a file).
+    created_at: when it was made, epoch seconds; None for a file. durable: it survives a killed service or store.
     """
 
     call_id: str
@@ -228,6 +254,9 @@ class UtteranceRecord:
     event_score: float | None = None
     not_speech_kind: str | None = None
     not_speech_name: str | None = None
+    seq: int | None = None
+    created_at: float | None = None
+    durable: bool = False
 
     @property
     def line_event(self) -> LineEvent | None:

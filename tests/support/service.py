@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,16 @@ class ServerThread:
         self._thread.join(STOP_TIMEOUT_S)
         self._socket.close()
         assert not self._thread.is_alive()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """On which the server runs."""
+        return self._server.servers[0].get_loop()
+
+    @property
+    def listening(self) -> socket.socket:
+        """Where connections come in; they take over its buffers' sizes."""
+        return self._socket
 
     def begin_end(self) -> None:
         """What SIGTERM does."""

@@ -1,0 +1,2 @@
+-- id
+return redis.call('HGETALL', BASE .. 'call:' .. ARGV[2])

@@ -1,0 +1,2 @@
+-- queue
+return redis.call('ZCARD', BASE .. 'queue:' .. ARGV[2])

@@ -1,0 +1,2 @@
+prune()
+return redis.call('HGET', META, 'version') or '0'
