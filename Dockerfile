@@ -26,15 +26,18 @@ RUN --mount=type=cache,target=/var/cache/pip \
 # What both images share: the code, the bundle and a user who owns neither.
 FROM base AS service
 RUN groupadd --system --gid 10001 kowairo \
-    && useradd --system --uid 10001 --gid kowairo --no-create-home --home-dir /srv kowairo
+    && useradd --system --uid 10001 --gid kowairo --no-create-home --home-dir /srv kowairo \
+    && install -d -o kowairo -g kowairo -m 0700 /var/lib/kowairo
 WORKDIR /srv
 COPY LICENSE ./
 COPY models/bundles/ models/bundles/
 COPY app/ app/
 # Production refuses to start without KOWAIRO_AUTH__API_KEYS, so nobody exposes an open service by accident.
+# What waits for an absent store is the only thing written to disk: mount a volume at /var/lib/kowairo to keep it.
 ENV KOWAIRO_MODE=production \
     KOWAIRO_HOST=0.0.0.0 \
-    KOWAIRO_PORT=8000
+    KOWAIRO_PORT=8000 \
+    KOWAIRO_STORE__SPOOL_PATH=/var/lib/kowairo/spool
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

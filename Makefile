@@ -15,7 +15,7 @@ TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 BASELINES := $(VENV)/.installed-$(EXTRA)-train-dev-teachers-baselines
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock image-lint asterisk clean
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock sbom audit dashboard image-lint asterisk clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,16 @@ bench: $(SERVING) ## what a second of one leg costs, stage by stage, as ratios o
 lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
 	sh scripts/lock.sh $(VENV)
 
+sbom: $(SERVING) ## what the images are made of, as CycloneDX: build/sbom
+	@sh scripts/sbom.sh $(VENV)
+
+audit: $(SERVING) ## known vulnerabilities of the images' packages (asks a service on the network)
+	@sh scripts/audit.sh $(VENV)
+
+dashboard: $(SERVING) ## make deploy/grafana/kowairo.json from the metrics
+	$(PY) -m app.telemetry.dashboard > deploy/grafana/kowairo.json.new
+	@mv deploy/grafana/kowairo.json.new deploy/grafana/kowairo.json
+
 image-lint: $(VENV)/bin/hadolint ## lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile
 
@@ -79,7 +89,7 @@ $(SERVING): pyproject.toml scripts/setup.sh
 	@sh scripts/setup.sh $(VENV) $(EXTRA)
 	@touch $@
 
-$(EVERYTHING): pyproject.toml scripts/setup.sh
+$(EVERYTHING): pyproject.toml scripts/setup.sh scripts/system-packages.txt
 	@sh scripts/setup.sh $(VENV) $(EXTRA) train,dev
 	@touch $@ $(SERVING)
 

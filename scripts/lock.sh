@@ -9,5 +9,5 @@ python=build/lock/bin/python
 for runtime in cpu gpu; do
     CUSTOM_COMPILE_COMMAND="make lock" "$python" -m piptools compile --quiet --upgrade --strip-extras \
         --generate-hashes --no-emit-options \
-        --extra "$runtime" --output-file "deploy/requirements-$runtime.txt" pyproject.toml
+        --extra "$runtime" --extra otel --output-file "deploy/requirements-$runtime.txt" pyproject.toml
 done

@@ -23,6 +23,22 @@ DESIGN = {
     "kowairo_store_errors",
     "kowairo_bundle",
     "kowairo_http_requests",
+    "kowairo_draining",
+    "kowairo_line_drift_max",
+    "kowairo_store_up",
+    "kowairo_spool_bytes",
+    "kowairo_spool_max_bytes",
+    "kowairo_spool_records",
+    "kowairo_spool_refused",
+    "kowairo_records",
+    "kowairo_erasures",
+    "kowairo_live_missed",
+    "kowairo_webhook_deliveries",
+    "kowairo_webhook_delivery_seconds",
+    "kowairo_webhook_dead_letters",
+    "kowairo_alerts",
+    "kowairo_access_refused",
+    "kowairo_rate_limited",
 }
 
 
@@ -42,7 +58,7 @@ def test_no_label_can_carry_an_identity() -> None:
     """Labels are closed sets: nothing of a call, a person or a number."""
     metrics = Metrics()
     allowed = {"outcome", "leg", "what", "emotion", "event", "operation", "method", "route", "status"}
-    allowed |= {"kind", "reason", "carrier", "code"}
+    allowed |= {"kind", "reason", "carrier", "code", "durable"}
     own = [value for value in vars(metrics).values() if hasattr(value, "_labelnames")]
     assert len(own) >= 13
     assert {label for metric in own for label in metric._labelnames} <= allowed
@@ -57,6 +73,17 @@ def test_a_record_is_counted_by_what_it_names() -> None:
     assert value("kowairo_utterances_total", {"emotion": "angry", "outcome": "scored"}) == 1
     assert value("kowairo_utterances_total", {"emotion": "", "outcome": "not_speech"}) == 1
     assert value("kowairo_events_total", {"event": "laughter"}) == 1
+
+
+def test_what_alerts_watch_is_there_from_the_start() -> None:
+    """Prometheus does not see a series rise that first appears at 1: the first shed call must not be missed."""
+    value = Metrics().registry.get_sample_value
+    for what in ("call", "upload", "subscriber"):
+        assert value("kowairo_sheds_total", {"what": what}) == 0
+    for outcome in ("completed", "disconnected", "drained", "idle", "slow_reader", "rejected", "failed"):
+        assert value("kowairo_calls_total", {"outcome": outcome}) == 0
+    for durable in ("true", "false"):
+        assert value("kowairo_records_total", {"durable": durable}) == 0
 
 
 def test_two_services_in_one_process_count_apart() -> None:
