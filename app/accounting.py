@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Self
+from typing import Any, Self
 
 from app.domain import SAMPLE_RATE_HZ, Leg
 
@@ -147,10 +147,14 @@ class LegSummary:
 
 @dataclass(frozen=True, slots=True)
 class CallSummary:
-    """The account of a call, so far or at its end."""
+    """The account of a call, so far or at its end.
+
+    earlier: the body of the account of what came before, where the call broke off and was taken up again.
+    """
 
     call_id: str
     legs: Mapping[Leg, LegSummary]
+    earlier: Mapping[str, Any] | None = None
 
     @property
     def duration_s(self) -> float:
@@ -158,15 +162,29 @@ class CallSummary:
         return seconds(max(leg.audio.total_samples for leg in self.legs.values()))
 
     def body(self) -> dict[str, object]:
-        """As JSON, the fields of the `summary` message."""
-        return {
-            "call_id": self.call_id,
-            "duration_s": self.duration_s,
-            "legs": {
-                leg.value: {"utterances": summary.utterances, "audio": summary.audio.body()}
-                for leg, summary in self.legs.items()
-            },
-        }
+        """As JSON, the fields of the `summary` message; of the whole call."""
+        earlier = self.earlier or {"duration_s": 0.0, "legs": {}}
+        legs: dict[str, object] = {}
+        for leg, summary in self.legs.items():
+            before = earlier["legs"].get(leg.value, {"utterances": 0, "audio": {}})
+            legs[leg.value] = {
+                "utterances": before["utterances"] + summary.utterances,
+                "audio": _sum(before["audio"], summary.audio.body()),
+            }
+        duration_s = round(earlier["duration_s"] + self.duration_s, 6)
+        return {"call_id": self.call_id, "duration_s": duration_s, "legs": legs}
+
+
+def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, object]:
+    """Seconds by name, summed, those within objects too."""
+    summed: dict[str, object] = {}
+    for name in {**one, **other}:
+        first, second = one.get(name), other.get(name)
+        if isinstance(first, Mapping) or isinstance(second, Mapping):
+            summed[name] = _sum(first or {}, second or {})
+        else:
+            summed[name] = round((first or 0.0) + (second or 0.0), 6)
+    return summed
 
 
 def seconds(samples: int) -> float:

@@ -10,10 +10,18 @@ from typing import Any, Self
 from app.audio.endpoint import EndpointConfig
 from app.audio.vad import FrameVad
 from app.bundle.loader import LoadedBundle, load_bundle
-from app.domain import CallStart, ModelRef
+from app.domain import (
+    DEFAULT_TENANT,
+    CallStart,
+    FloatArray,
+    ModelRef,
+    Utterance,
+    UtteranceRecord,
+)
 from app.inference.batcher import Batcher
 from app.inference.encoder import Encoder
-from app.inference.line_profile import ProfileBook
+from app.inference.line_profile import LegContext, LineProfile
+from app.inference.profile_book import ProfileBook, tenant_of
 from app.inference.scorer import Scorer
 from app.inference.tokenizer import Tokenizer
 from app.keys import KeyRules
@@ -23,6 +31,10 @@ from app.pipeline import CallPipeline, PipelineParts
 from app.policy import CostMatrix, CostMatrixError, LinePolicy, PolicyConfig, ScoringPurpose
 from app.session import SessionParts
 from app.settings import AudioSettings, Settings, SettingsError
+from app.telemetry.tracing import NullTracer, Stage, Tracer
+
+DRIFT_MIN_N = 20
+"""Utterances from which on a line's drift says something of the line, and not of its few speakers."""
 
 
 def _ignore(_size: int) -> None:
@@ -50,18 +62,26 @@ class Engine:
         """A pipeline for a new call."""
         return self.parts.open(start)
 
-    def line_bodies(self) -> list[dict[str, Any]]:
-        """Every known line: id, utterances counted, frozen, and its drift from the population."""
-        profiles = (self.parts.profiles.get(line) for line in self.parts.profiles.ids())
-        return [
-            {
-                "id": profile.id,
-                "n": profile.n,
-                "frozen": profile.frozen,
-                "drift": round(profile.drift(*self.population), 4),
-            }
-            for profile in profiles
-        ]
+    def line_bodies(self, tenant: str = DEFAULT_TENANT) -> list[dict[str, Any]]:
+        """Every line of a tenant that this process knows, by id: see `line_body`."""
+        profiles = self.parts.profiles
+        return [self.line_body(profiles.get(key)) for key in profiles.ids() if tenant_of(key) == tenant]
+
+    def line_body(self, profile: LineProfile) -> dict[str, Any]:
+        """A line: id, utterances counted, frozen, and its drift from the population."""
+        return {
+            "id": profile.id,
+            "n": profile.n,
+            "frozen": profile.frozen,
+            "drift": round(profile.drift(*self.population), 4),
+        }
+
+    def drift_max(self) -> float:
+        """The largest drift among lines that hold enough utterances to tell (`DRIFT_MIN_N`); 0 where none does."""
+        profiles = (self.parts.profiles.get(key) for key in self.parts.profiles.ids())
+        return max(
+            (known.drift(*self.population) for known in profiles if known.n >= DRIFT_MIN_N), default=0.0
+        )
 
     def close(self) -> None:
         """Finishes what runs and stops."""
@@ -76,12 +96,15 @@ class Engine:
         self.close()
 
 
-def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore) -> Engine:
+def load_engine(
+    settings: Settings, *, on_batch: Callable[[int], None] = _ignore, tracer: Tracer | None = None
+) -> Engine:
     """Loads and checks the bundle, and prepares everything that calls share.
 
     Args:
         settings: what the site set.
         on_batch: told the size of each encoder run.
+        tracer: makes a span of each scoring.
 
     Raises:
         BundleError: the bundle fails a check.
@@ -102,13 +125,13 @@ def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore
         on_batch=on_batch,
     )
     scorer = _scorer(bundle, settings, batcher)
-    profiles = ProfileBook(manifest.encoder.embedding_dim, manifest.model_id)
-    for line, rules in settings.lines.items():
-        if rules.profile_frozen:
-            profiles.set_frozen(line, True)
+    frozen = [line for line, rules in settings.lines.items() if rules.profile_frozen]
+    profiles = ProfileBook(manifest.encoder.embedding_dim, manifest.model_id, frozen_lines=frozen)
+    for line in frozen:
+        profiles.set_frozen(line, True)
     session = _session_parts(bundle, settings, endpoint, policy, keys)
     return Engine(
-        parts=PipelineParts(session, scorer, profiles),
+        parts=PipelineParts(session, TracedScorer(scorer, tracer or NullTracer()), profiles),
         model=scorer.model,
         categories=scorer.categories,
         events=scorer.events,
@@ -117,6 +140,27 @@ def load_engine(settings: Settings, *, on_batch: Callable[[int], None] = _ignore
         population=(manifest.line_profile.population_mean, manifest.line_profile.population_var),
         batcher=batcher,
     )
+
+
+class TracedScorer:
+    """A scorer, each of whose runs is a span."""
+
+    def __init__(self, scorer: Scorer, tracer: Tracer) -> None:
+        self.model = scorer.model
+        self.embedding_dim = scorer.embedding_dim
+        self._scorer = scorer
+        self._tracer = tracer
+
+    def score(
+        self,
+        utterance: Utterance,
+        line_profile: LineProfile,
+        leg_context: LegContext,
+        want_salience: bool = False,
+    ) -> tuple[UtteranceRecord, FloatArray | None]:
+        """See `Scorer.score`."""
+        with self._tracer.span(Stage.ENCODER, leg=utterance.leg.value):
+            return self._scorer.score(utterance, line_profile, leg_context, want_salience)
 
 
 def endpoint_config(audio: AudioSettings) -> EndpointConfig:

@@ -92,7 +92,10 @@ class AbstainRules:
 
 @dataclass(frozen=True, slots=True)
 class LegParts:
-    """What a leg is made of. interim_frames: frames between interims, 0 for none."""
+    """What a leg is made of. interim_frames: frames between interims, 0 for none.
+
+    offset_s, first_utterance: where its clock and the numbers of its utterances begin.
+    """
 
     call_id: str
     leg: Leg
@@ -102,6 +105,8 @@ class LegParts:
     new_token_stream: Callable[[], TokenStream]
     vad: Vad
     interim_frames: int = 0
+    offset_s: float = 0.0
+    first_utterance: int = 0
 
 
 class FrameRing:
@@ -153,7 +158,7 @@ class LegTracker:
         self._counts = Counts()
         self._voiced = 0
         self._in_flight: _InFlight | None = None
-        self._started = 0
+        self._started = parts.first_utterance
         self._ended = 0
         self._pending: dict[str, int] = {}
         self._scored_samples = 0
@@ -161,8 +166,8 @@ class LegTracker:
 
     @property
     def now_s(self) -> float:
-        """Seconds of whole frames that have passed."""
-        return _at(self._next)
+        """Seconds of whole frames that have passed, and of what came before."""
+        return self._at(self._next)
 
     def step(self, frame: FloatArray, counts: Counts) -> list[LegEvent]:
         """Take the leg's next frame, float32 [160]; counts: what its samples are."""
@@ -252,7 +257,7 @@ class LegTracker:
         if self._stream is not None:
             self._stream.reset()
         self._feed()
-        return SpeechStarted(self._parts.leg, utterance_id, _at(start))
+        return SpeechStarted(self._parts.leg, utterance_id, self._at(start))
 
     def _finish(self, flight: _InFlight, ended: UtteranceEnded) -> UtteranceReady:
         utterance = self._utterance(flight, ended.end_frame, ended.voiced_frames)
@@ -273,7 +278,7 @@ class LegTracker:
         start = flight.start
         quality = self._quality.measure(start, end, self._codec)
         heard = self._tones.judge(start, end)
-        speech_s = _at(voiced_frames if heard.tone else voiced_frames - heard.tone_frames)
+        speech_s = _seconds(voiced_frames if heard.tone else voiced_frames - heard.tone_frames)
         reason, detail = self._known_reason(speech_s, quality, heard)
         tokens: TokenArray | None = None
         if self._stream is not None and not heard.tone:
@@ -282,8 +287,8 @@ class LegTracker:
             call_id=self._parts.call_id,
             leg=self._parts.leg,
             utterance_id=flight.utterance_id,
-            start_s=_at(start),
-            end_s=_at(end),
+            start_s=self._at(start),
+            end_s=self._at(end),
             speech_s=speech_s,
             tokens=tokens,
             quality=quality,
@@ -301,12 +306,16 @@ class LegTracker:
             return AbstainReason.NOT_SPEECH, f"{TONE}: {heard.tone}"
         return self._parts.abstain.judge(speech_s, quality)
 
+    def _at(self, frames: int) -> float:
+        """Where a frame begins on the leg's clock, in seconds."""
+        return round(self._parts.offset_s + _seconds(frames), 3)
+
     def _heard_in(self, start: int, end: int) -> int:
         """Samples that truly came, within frames [start, end)."""
         until = self._counts.heard if end == self._next else int(self._before[end % self._history, 0])
         return until - int(self._before[start % self._history, 0])
 
 
-def _at(frames: int) -> float:
+def _seconds(frames: int) -> float:
     """Frames as seconds."""
     return round(frames * FRAME_MS / 1000, 3)

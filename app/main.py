@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib import metadata
@@ -13,25 +14,59 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from app.api import audiosocket, calls, health, ingest, live, models, score, stream, webhooks
-from app.api.auth import KeyRing
+from app.api import (
+    alerts,
+    audiosocket,
+    audit,
+    calls,
+    erasures,
+    exports,
+    feedback,
+    health,
+    hooks,
+    ingest,
+    keys,
+    lines,
+    live,
+    models,
+    retention,
+    score,
+    stats,
+    stream,
+    utterances,
+    webhooks,
+)
+from app.api.auth import make_access
 from app.api.deps import Services
 from app.api.doors import make_doors
 from app.api.edge import BodyLimit, LocalHostOnly, RequestObserver, SecurityHeaders
 from app.api.errors import install_error_handlers
 from app.api.expected import ExpectedCalls
+from app.api.housekeeping import housekeeping
+from app.api.limits import RateHeaders
 from app.api.pages import install_pages
+from app.api.protocol import call_body
 from app.api.registry import CallRegistry
 from app.api.server import bind, make_server
 from app.api.uploads import UploadDesk
+from app.delivery.config import DeliveryConfig
+from app.delivery.desk import DeliveryDesk
+from app.delivery.desk import Stores as DeliveryStores
 from app.engine import load_engine
-from app.results.memory import MemoryStore
-from app.results.publish import Publisher
-from app.settings import Settings
+from app.lines import ProfileKeeper
+from app.privacy.desk import build_privacy
+from app.results.counts import StoreCounts
+from app.results.opening import open_stores
+from app.results.publish import LiveEvent, Publisher
+from app.settings import Settings, SettingsError
 from app.telemetry.clock import Clock, SystemClock
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import Tracer, TracingError, make_tracer
 from app.wire.carriers import CARRIERS
+
+OWNER_BYTES = 8
+SALT_BYTES = 32
 
 DESCRIPTION = (
     "Kowairo says, utterance by utterance, how a speaker on a telephone call sounds. Live calls come in over the "
@@ -52,35 +87,59 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     clock = clock or SystemClock()
     metrics = Metrics()
     doors = make_doors(settings, CARRIERS)
-    engine = load_engine(settings, on_batch=metrics.encoder_batch_size.observe)
+    tracer = tracer_of(settings)
+    engine = load_engine(settings, on_batch=metrics.encoder_batch_size.observe, tracer=tracer)
     metrics.describe_bundle(
         name=engine.model.bundle,
         version=engine.model.version,
         variant=engine.variant,
         provider=engine.provider,
     )
-    store, upload, feed, socket = (
-        settings.store,
-        settings.upload,
-        settings.live,
-        settings.carriers.audiosocket,
+    upload, feed, socket = settings.upload, settings.live, settings.carriers.audiosocket
+    stores = open_stores(settings.store, clock, StoreCounts(metrics), call_body)
+    owner = secrets.token_hex(OWNER_BYTES)
+    publisher = Publisher(
+        max_subscribers=feed.max_subscribers,
+        queue_events=feed.queue_events,
+        on_drop=metrics.live_dropped.inc,
     )
+
+    def erased(tenant: str, call_id: str, position: int | None) -> None:
+        body = {"call_id": call_id}
+        publisher.publish(LiveEvent("call_erased", call_id, body, tenant, position=position))
+
+    profiles = engine.parts.profiles
+    metrics.line_drift_max.set_function(engine.drift_max)
     return Services(
         settings=settings,
         clock=clock,
         metrics=metrics,
-        keys=KeyRing.from_settings(settings),
-        store=MemoryStore(
+        access=make_access(settings, stores.documents, clock, metrics),
+        tracer=tracer,
+        trace_salt=salt_of(settings),
+        owner=owner,
+        store=stores.results,
+        documents=stores.documents,
+        queue=stores.queue,
+        journal=stores.journal,
+        stores=stores,
+        privacy=build_privacy(
+            settings,
+            (stores.results, stores.documents, stores.queue, stores.journal),
             clock,
-            max_calls=store.max_calls,
-            max_records_per_call=store.max_records_per_call,
-            ttl_s=store.ttl_s,
+            metrics,
+            owner=owner,
+            told=erased,
         ),
-        publisher=Publisher(
-            max_subscribers=feed.max_subscribers,
-            queue_events=feed.queue_events,
-            on_drop=metrics.live_dropped.inc,
+        delivery=DeliveryDesk(
+            DeliveryStores(stores.results, stores.documents, stores.queue),
+            DeliveryConfig(**settings.delivery.model_dump()),
+            clock,
+            metrics,
+            owner=owner,
         ),
+        lines=ProfileKeeper(profiles, stores.documents, clock, flush_s=settings.inference.lines_flush_s),
+        publisher=publisher,
         registry=CallRegistry(settings.stream.max_calls, metrics),
         engine=engine,
         pool=ThreadPoolExecutor(settings.inference.workers, thread_name_prefix="kowairo-call"),
@@ -88,6 +147,36 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         doors=doors,
         expected_calls=ExpectedCalls(clock, socket.registration_ttl_s, socket.max_registrations),
     )
+
+
+@asynccontextmanager
+async def running(parts: Services) -> AsyncIterator[None]:
+    """Everything that works beside requests, as long as the context is open.
+
+    Raises:
+        SettingsError, SpoolError: an address or a folder cannot be used.
+    """
+    async with (
+        parts.stores.running(),
+        housekeeping(parts),
+        parts.privacy.running(),
+        parts.lines.running(),
+        _in_background(parts.delivery.run, parts.delivery.close),
+        audiosocket.listening(parts),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def _in_background(
+    work: Callable[[], Coroutine[None, None, None]], end: Callable[[], None]
+) -> AsyncIterator[None]:
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        end()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
@@ -102,10 +191,11 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         parts = await asyncio.to_thread(build_services, settings) if services is None else services
         app.state.services = parts
         try:
-            async with audiosocket.listening(parts):
+            async with running(parts):
                 yield
         finally:
             parts.publisher.close()
+            await parts.access.close()
             await asyncio.to_thread(_close, parts)
 
     app = FastAPI(
@@ -117,10 +207,32 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    for module in (calls, score, live, models, health, stream, audiosocket, ingest, webhooks):
+    for module in (
+        erasures,
+        calls,
+        utterances,
+        stats,
+        exports,
+        feedback,
+        keys,
+        hooks,
+        alerts,
+        score,
+        live,
+        models,
+        lines,
+        retention,
+        audit,
+        health,
+        stream,
+        audiosocket,
+        ingest,
+        webhooks,
+    ):
         app.include_router(module.router)
     install_pages(app)
     # The last one added is the outermost.
+    app.add_middleware(RateHeaders)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(LocalHostOnly, settings=settings)
     app.add_middleware(SecurityHeaders)
@@ -163,6 +275,31 @@ def _close(services: Services) -> None:
     services.pool.shutdown(wait=True, cancel_futures=True)
     services.uploads.close()
     services.engine.close()
+    services.tracer.close()
+
+
+def tracer_of(settings: Settings) -> Tracer:
+    """What the site wants traced.
+
+    Raises:
+        SettingsError: the packages for it are missing.
+    """
+    tracing = settings.tracing
+    try:
+        return make_tracer(
+            enabled=tracing.enabled,
+            endpoint=tracing.endpoint,
+            sample_ratio=tracing.sample_ratio,
+            service_name=tracing.service_name,
+        )
+    except TracingError as error:
+        raise SettingsError(f"KOWAIRO_TRACING__ENABLED: {error}") from None
+
+
+def salt_of(settings: Settings) -> bytes:
+    """What makes calls opaque in traces and logs."""
+    salt = settings.tracing.salt
+    return secrets.token_bytes(SALT_BYTES) if salt is None else salt.get_secret_value().encode()
 
 
 def _version() -> str:

@@ -22,7 +22,8 @@ from app.domain import (
     UtteranceRecord,
 )
 from app.inference.errors import InferenceError
-from app.inference.line_profile import LegContext, LineProfile, ProfileBook
+from app.inference.line_profile import LegContext, LineProfile
+from app.inference.profile_book import ProfileBook, profile_key
 from app.keys import KeyAction, KeyWatch
 from app.policy import LegPolicy
 from app.session import (
@@ -156,6 +157,7 @@ class CallPipeline:
         self._session = session
         self._scorer = scorer
         self._profiles = profiles
+        self._line = profile_key(session.start.tenant, session.start.line)
         self._keys = KeyWatch(session.key_rules)
         self._contexts = {leg: LegContext.empty(scorer.embedding_dim) for leg in session.policies}
 
@@ -249,7 +251,7 @@ class CallPipeline:
             return [_scoring_failed(utterance, error)]
         self._session.account(utterance, record.not_speech_kind or record.reason)
         if embedding is not None:
-            self._profiles.update(self.start.line, embedding)
+            self._profiles.update(self._line, embedding)
             self._contexts[utterance.leg] = self._contexts[utterance.leg].update(embedding)
         return [record] if record.line_event is None else [record, record.line_event]
 
@@ -261,7 +263,7 @@ class CallPipeline:
             return _scoring_failed(utterance, error)
 
     def _score(self, utterance: Utterance) -> tuple[UtteranceRecord, FloatArray | None]:
-        profile = self._profiles.get(self.start.line)
+        profile = self._profiles.get(self._line)
         return self._scorer.score(utterance, profile, self._contexts[utterance.leg], self.start.salience)
 
 

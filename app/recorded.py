@@ -29,6 +29,7 @@ from app.domain import (
     UtteranceRecord,
 )
 from app.inference.line_profile import LegContext
+from app.inference.profile_book import profile_key
 from app.pipeline import PipelineParts, ServerEvent
 from app.policy import decide
 from app.session import SessionParts
@@ -95,11 +96,12 @@ def score_whole(recording: Recording, start: CallStart, parts: PipelineParts) ->
     leg = Leg.CUSTOMER if Leg.CUSTOMER in legs else legs[0]
     samples, cut = _one_channel(recording, legs.index(leg))
     utterance = _whole_utterance(samples, leg, start, parts.session)
-    profile = parts.profiles.get(start.line)
+    line = profile_key(start.tenant, start.line)
+    profile = parts.profiles.get(line)
     context = LegContext.empty(parts.scorer.embedding_dim)
     record, embedding = parts.scorer.score(utterance, profile, context, start.salience)
     if embedding is not None:
-        parts.profiles.update(start.line, embedding)
+        parts.profiles.update(line, embedding)
     if cut:
         note = f"the recording is longer than {WHOLE_MAX_S:g} s, the rest was not heard"
         record = replace(record, detail=note if record.detail is None else f"{record.detail}; {note}")

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from app.accounting import AudioAccount, CallSummary, LegSummary
 from app.audio.endpoint import EndpointConfig
 from app.audio.vad import FRAME_MS
-from app.domain import AbstainReason, AudioPacket, CallStart, Encoding, Leg, Utterance
+from app.domain import AbstainReason, AudioPacket, CallStart, EarlierPart, Encoding, Leg, Utterance
 from app.keys import KeyRules
 from app.lane import GapLimits, Lane
 from app.leg import (
@@ -220,6 +220,7 @@ class CallSession:
 
 def _leg_parts(leg: Leg, policy: LegPolicy, start: CallStart, parts: SessionParts) -> LegParts:
     every = max(1, int(parts.interim_every_s * 1000) // FRAME_MS)
+    earlier = start.earlier or EarlierPart(0.0, {})
     return LegParts(
         call_id=start.call_id,
         leg=leg,
@@ -229,4 +230,6 @@ def _leg_parts(leg: Leg, policy: LegPolicy, start: CallStart, parts: SessionPart
         new_token_stream=parts.new_token_stream,
         vad=parts.new_vad(),
         interim_frames=every if start.interim else 0,
+        offset_s=earlier.offset_s,
+        first_utterance=earlier.utterances.get(leg, 0),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import (
     IPvAnyNetwork,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -29,6 +31,7 @@ from pydantic_settings import SettingsError as SourceError
 
 ENV_PREFIX = "KOWAIRO_"
 MIN_API_KEY_CHARS = 16
+_SEED_BYTES = 32
 _SECRET = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Kubernetes puts these beside every pod of a namespace that has a Service named kowairo.
@@ -36,6 +39,9 @@ _KUBERNETES = re.compile(r"^KOWAIRO(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_
 
 AgentPurpose = Literal["none", "safety", "medical"]
 CostCells = dict[str, dict[str, float]]
+TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+TokenAlgorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+Origin = Annotated[str, Field(pattern=r"^https?://[^/?#@\s,]+$")]
 
 
 class SettingsError(Exception):
@@ -64,30 +70,78 @@ class BundleSettings(Group):
 class InferenceSettings(Group):
     """Where and how wide the model runs.
 
-    threads: inside one model run. workers: calls worked on at the same time. max_batch: GPU only.
+    threads: inside one model run. workers: calls worked on at the same time. max_batch: GPU only. lines_flush_s:
+    between two merges of what was learned of lines into what all processes share.
     """
 
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=1, ge=1, le=256)
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     max_batch: int = Field(default=32, ge=1, le=1024)
+    lines_flush_s: float = Field(default=10.0, gt=0, le=3_600, allow_inf_nan=False)
 
 
 class StoreSettings(Group):
-    """Where results are kept and for how long."""
+    """Where results are kept and for how long.
 
-    url: str = Field(default="memory://", pattern=r"^memory://$")
+    url: `memory://`, or a Redis (`redis://`, `rediss://`, `unix://`, `redis+cluster://`). durable: whether what Redis
+    acknowledges survives its being killed; `auto` asks it. connect_timeout_s, timeout_s: after so long it is away.
+    spool_path: where records wait while it is. spool_fsync: when what waits is forced to the disk.
+    """
+
+    url: str = Field(default="memory://", pattern=r"^(memory://|(rediss?|unix|redis\+cluster)://.+)$")
     max_calls: int = Field(default=2_000, ge=1)
     max_records_per_call: int = Field(default=2_000, ge=1)
     ttl_s: float = Field(default=24 * 3600, gt=0, allow_inf_nan=False)
+    feed_entries: int = Field(default=100_000, ge=1)
+    stats_ttl_s: float = Field(default=90 * 24 * 3600, gt=0, allow_inf_nan=False)
+    durable: Literal["auto", "yes", "no"] = "auto"
+    connect_timeout_s: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    timeout_s: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    spool_path: Path = Path("spool")
+    spool_max_bytes: int = Field(default=256 * 1024 * 1024, ge=64 * 1024)
+    spool_fsync: Literal["always", "interval", "never"] = "always"
+    spool_fsync_interval_s: float = Field(default=0.1, gt=0, le=60, allow_inf_nan=False)
+    heartbeat_s: float = Field(default=5.0, gt=0, le=300, allow_inf_nan=False)
+
+    @property
+    def in_memory(self) -> bool:
+        """True where nothing outlives the process."""
+        return self.url == "memory://"
+
+    @field_serializer("url")
+    def _without_password(self, url: str) -> str:
+        return re.sub(r"(?<=://)[^@/]*@", "***@", url)
 
 
 class AuthSettings(Group):
-    """Keys that clients present; any one of them opens every door. Comma-separated, or a JSON list."""
+    """Who is let in. Lists are comma-separated, or JSON.
+
+    api_keys: plain keys of the site; any one of them opens every door. keys_file: hashed keys, read again when it
+    changes (`python -m app key new`). key_grace_s: how long keys of the store hold while it is away. jwks_url,
+    jwks_file: where the public keys of the issuer of tokens are; jwt_issuer and jwt_audience must be set then.
+    jwks_renew_s, jwks_again_s: age at which they are fetched again, and the least time between two fetches.
+    allowed_origins: of browsers' pages that may connect, beside the service's own. trusted_proxies: networks whose
+    `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    """
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    keys_file: Path | None = None
+    key_grace_s: float = Field(default=300.0, ge=0, le=86_400, allow_inf_nan=False)
+    jwks_url: str | None = Field(default=None, pattern=r"^https://[^/?#@\s]+[^#@\s]*$")
+    jwks_file: Path | None = None
+    jwks_renew_s: float = Field(default=600.0, ge=1, allow_inf_nan=False)
+    jwks_again_s: float = Field(default=30.0, ge=1, allow_inf_nan=False)
+    jwt_issuer: str | None = Field(default=None, min_length=1)
+    jwt_audience: str | None = Field(default=None, min_length=1)
+    jwt_algorithms: Annotated[tuple[TokenAlgorithm, ...], NoDecode] = ("RS256", "PS256", "ES256", "EdDSA")
+    jwt_tenant_claim: str = Field(default="tenant", min_length=1)
+    jwt_scope_claim: str = Field(default="scope", min_length=1)
+    jwt_skew_s: float = Field(default=60.0, ge=0, le=600, allow_inf_nan=False)
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
 
-    @field_validator("api_keys", mode="before")
+    @field_validator("api_keys", "jwt_algorithms", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -106,6 +160,54 @@ class AuthSettings(Group):
                     f"(it has {len(secret)} characters)"
                 )
         return keys
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.jwks_url is not None and self.jwks_file is not None:
+            raise ValueError("expected one of JWKS_URL and JWKS_FILE")
+        if self.takes_tokens and not (self.jwt_issuer and self.jwt_audience and self.jwt_algorithms):
+            raise ValueError("tokens need JWT_ISSUER, JWT_AUDIENCE and an algorithm")
+        return self
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether tokens of an issuer are accepted."""
+        return self.jwks_url is not None or self.jwks_file is not None
+
+    @property
+    def needed(self) -> bool:
+        """Whether clients must present credentials."""
+        return bool(self.api_keys) or self.keys_file is not None or self.takes_tokens
+
+
+class TenantLimits(Group):
+    """How much one tenant may ask for, each None for no limit; these are counts of one process.
+
+    audio_seconds_per_minute: of all its calls and uploads, legs together; a minute's worth may come at once.
+    calls: at a time.
+    """
+
+    audio_seconds_per_minute: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    calls: int | None = Field(default=None, ge=1)
+
+
+class LimitsSettings(TenantLimits):
+    """How much clients may ask for, in one process.
+
+    requests_per_s, request_burst: of one key (or person with a token), on average and at once. wrong_credentials:
+    that an address may send before it is put off, longer each time, up to wrong_credentials_max_s. tenants: what
+    holds for one of them instead.
+    """
+
+    requests_per_s: float | None = Field(default=50.0, gt=0, allow_inf_nan=False)
+    request_burst: int = Field(default=500, ge=1)
+    wrong_credentials: int = Field(default=10, ge=1)
+    wrong_credentials_max_s: float = Field(default=300.0, ge=1, allow_inf_nan=False)
+    tenants: dict[TenantName, TenantLimits] = {}
+
+    def of(self, tenant: str) -> TenantLimits:
+        """What holds for a tenant."""
+        return self.tenants.get(tenant, self)
 
 
 class AudioSettings(Group):
@@ -129,7 +231,11 @@ class AudioSettings(Group):
 
 
 class StreamSettings(Group):
-    """Limits of the live socket."""
+    """Limits of the live socket.
+
+    resume_window_s: how long a call that broke off may be taken up again. drain_grace_s: how long, at a shutdown,
+    calls may go on before they are told to reconnect elsewhere.
+    """
 
     max_message_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_calls: int = Field(default=500, ge=1)
@@ -139,6 +245,8 @@ class StreamSettings(Group):
     outbox_messages: int = Field(default=256, ge=8)
     drain_timeout_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     farewell_timeout_s: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    resume_window_s: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    drain_grace_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class UploadSettings(Group):
@@ -151,11 +259,121 @@ class UploadSettings(Group):
 
 
 class LiveSettings(Group):
-    """Limits of `/v1/events`."""
+    """Limits of the live feeds (`docs/live.md`).
 
-    max_subscribers: int = Field(default=200, ge=1)
-    queue_events: int = Field(default=1_000, ge=1)
+    max_subscribers, max_subscribers_per_tenant: viewers at a time. queue_events: held for one that is behind.
+    page_events: read from the store at a time. send_timeout_s: a viewer that takes nothing for so long is cut off.
+    poll_s: how often a tenant's feed is looked at that somebody watches, where nothing says that it grew.
+    """
+
+    max_subscribers: int = Field(default=1_000, ge=1)
+    max_subscribers_per_tenant: int = Field(default=500, ge=1)
+    queue_events: int = Field(default=256, ge=2)
+    page_events: int = Field(default=100, ge=1, le=1_000)
     keepalive_s: float = Field(default=15.0, gt=0, allow_inf_nan=False)
+    send_timeout_s: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    poll_s: float = Field(default=0.5, gt=0, le=60, allow_inf_nan=False)
+
+
+class StatsSettings(Group):
+    """`/v1/stats`. min_group: what would describe fewer utterances is withheld; 1 withholds nothing."""
+
+    min_group: int = Field(default=1, ge=1, le=1_000)
+
+
+class ExportSettings(Group):
+    """`/v1/exports`. stall_timeout_s: a reader that takes nothing for so long is left."""
+
+    stall_timeout_s: float = Field(default=30.0, gt=0, le=600, allow_inf_nan=False)
+
+
+class LabelSettings(Group):
+    """Labels that people give utterances.
+
+    pattern: labels that are taken beside the head's categories, a regular expression for the whole label.
+    ttl_s: how long a label is kept, whatever becomes of its call's records.
+    """
+
+    pattern: str | None = None
+    ttl_s: float = Field(default=365 * 24 * 3600, gt=0, allow_inf_nan=False)
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from None
+        return pattern
+
+
+class TracingSettings(Group):
+    """OpenTelemetry. salt: of the opaque ids that name calls in traces and logs; None: one of this process."""
+
+    enabled: bool = False
+    endpoint: str = Field(default="http://127.0.0.1:4318/v1/traces", pattern=r"^https?://[^\s@]+$")
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    service_name: str = Field(default="kowairo", min_length=1, max_length=64)
+    salt: SecretStr | None = None
+
+
+class DeliverySettings(Group):
+    """Webhooks (`app.delivery.config.DeliveryConfig` says what each does). retry_s: what is waited after each try."""
+
+    allow_http: bool = False
+    allowed_networks: tuple[IPvAnyNetwork, ...] = ()
+    allowed_ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = (443, 8443)
+    ca_file: Path | None = None
+    timeout_s: float = Field(default=15.0, gt=0, le=60, allow_inf_nan=False)
+    retry_s: tuple[Annotated[float, Field(gt=0, le=7 * 86_400)], ...] = (
+        5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0,
+    )  # fmt: skip
+    max_parallel: int = Field(default=32, ge=1, le=1_000)
+    max_per_endpoint: int = Field(default=4, ge=1, le=100)
+    poll_s: float = Field(default=1.0, gt=0, le=60, allow_inf_nan=False)
+    cache_s: float = Field(default=5.0, ge=0, le=300, allow_inf_nan=False)
+    dead_letter_ttl_s: float = Field(default=14 * 86_400.0, gt=0, allow_inf_nan=False)
+    rotation_overlap_s: float = Field(default=86_400.0, ge=0, allow_inf_nan=False)
+    drain_s: float = Field(default=5.0, ge=0, le=60, allow_inf_nan=False)
+
+
+class PrivacySettings(Group):
+    """Erasure, retention and the audit log.
+
+    receipt_key: seed of the Ed25519 key that signs receipts of erasures, base64 of 32 bytes; None: one that lasts as
+    long as the process. digest_key: makes the pseudonyms in receipts and audit logs; None: comes from the receipt key.
+    max_retention_s: the longest that a tenant may keep its calls; None: KOWAIRO_STORE__TTL_S.
+    audit_ttl_days: how long audit logs and receipts are kept. audit_buffer: entries that may wait in memory.
+    sweep_s: between two looks for calls that are older than their tenant allows.
+    """
+
+    receipt_key: SecretStr | None = None
+    digest_key: SecretStr | None = None
+    max_retention_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    audit_ttl_days: float = Field(default=400.0, gt=0, le=36_500, allow_inf_nan=False)
+    audit_buffer: int = Field(default=10_000, ge=1)
+    audit_flush_s: float = Field(default=1.0, gt=0, le=60, allow_inf_nan=False)
+    sweep_s: float = Field(default=600.0, gt=0, le=86_400, allow_inf_nan=False)
+
+    @field_validator("receipt_key")
+    @classmethod
+    def _seed(cls, secret: SecretStr | None) -> SecretStr | None:
+        try:
+            sound = secret is None or len(b64decode(secret.get_secret_value(), validate=True)) == _SEED_BYTES
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(
+                f"must be {_SEED_BYTES} random bytes as base64 (openssl rand -base64 {_SEED_BYTES})"
+            )
+        return secret
+
+    @field_validator("digest_key")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not _SECRET.fullmatch(secret.get_secret_value()):
+            raise ValueError(f"must be {MIN_API_KEY_CHARS} to 256 of A-Z a-z 0-9 . _ ~ -")
+        return secret
 
 
 class AbstainSettings(Group):
@@ -214,12 +432,13 @@ Side = Literal["customer", "agent"]
 class CarrierSettings(Group):
     """One telephone system (`docs/carriers/`).
 
-    line: where its audio comes from, unless the call says it. inbound: who speaks on its inbound (or first) track.
-    single: who is on a stream of one track. secrets: what the vendor signs with or presents, by name (a JSON object).
+    tenant: whose calls these are. line: where its audio comes from, unless the call says it. inbound: who speaks on
+    its inbound (or first) track. single: who is on a stream of one track. secrets: what the vendor signs with or presents, by name (a JSON object).
     path_secret: the last part of the address. message_secret: expected as `token` in the first message. consent,
     notice_given: hold for all its calls. options: the carrier's own.
     """
 
+    tenant: TenantName = "default"
     line: LineName = "default"
     inbound: Side = "customer"
     single: Literal["customer", "agent", "mixed"] = "customer"
@@ -301,10 +520,17 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     store: StoreSettings = StoreSettings()
     auth: AuthSettings = AuthSettings()
+    limits: LimitsSettings = LimitsSettings()
     audio: AudioSettings = AudioSettings()
     stream: StreamSettings = StreamSettings()
     upload: UploadSettings = UploadSettings()
     live: LiveSettings = LiveSettings()
+    stats: StatsSettings = StatsSettings()
+    exports: ExportSettings = ExportSettings()
+    labels: LabelSettings = LabelSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    tracing: TracingSettings = TracingSettings()
+    privacy: PrivacySettings = PrivacySettings()
     abstain: AbstainSettings = AbstainSettings()
     policy: PolicySettings = PolicySettings()
     carriers: CarriersSettings = CarriersSettings()
@@ -312,8 +538,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        if self.mode == "production" and not self.auth.api_keys:
-            raise ValueError("production mode needs at least one key: set KOWAIRO_AUTH__API_KEYS")
+        if self.mode == "production" and not self.auth.needed:
+            raise ValueError(
+                "production mode needs at least one key: set KOWAIRO_AUTH__API_KEYS, KOWAIRO_AUTH__KEYS_FILE, or "
+                "KOWAIRO_AUTH__JWKS_URL for tokens"
+            )
         if self.store.max_calls < self.stream.max_calls:
             raise ValueError(
                 f"KOWAIRO_STORE__MAX_CALLS ({self.store.max_calls}) must be at least "
@@ -328,8 +557,8 @@ class Settings(BaseSettings):
 
     @property
     def needs_key(self) -> bool:
-        """True when clients must present a key."""
-        return bool(self.auth.api_keys)
+        """True when clients must present credentials."""
+        return self.auth.needed
 
     def line(self, line_id: str) -> LineSettings:
         """What holds for a line; the defaults for one that is not configured."""

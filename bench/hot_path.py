@@ -28,7 +28,8 @@ from app.bundle.manifest import DEFAULT_HEAD
 from app.domain import SAMPLE_RATE_HZ, AudioFormat, CallStart, Encoding, FloatArray, Leg
 from app.inference.encoder import Encoder
 from app.inference.head import Head
-from app.inference.line_profile import LegContext, LineProfile, ProfileBook
+from app.inference.line_profile import LegContext, LineProfile
+from app.inference.profile_book import ProfileBook
 from app.inference.scorer import Scorer
 from app.inference.tokenizer import Tokenizer
 from app.ort import Runtime

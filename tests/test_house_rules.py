@@ -131,7 +131,7 @@ def test_every_test_folder_is_a_package() -> None:
 
 def test_tests_mirror_the_source() -> None:
     """A test module lies where its source lies; what one module needs many tests for has a folder of its name."""
-    allowed = {"support", "e2e", "contracts", "assets"}
+    allowed = {"support", "e2e", "contracts", "assets", "deploy"}
     sources = {path.relative_to(ROOT / "app").parent.as_posix() for path in python_files("app")}
     sources |= {
         path.relative_to(ROOT / "app").with_suffix("").as_posix() for path in python_files("app/wire")

@@ -32,7 +32,8 @@ from app.domain import (
     UtteranceRecord,
 )
 from app.inference.errors import InferenceError
-from app.inference.line_profile import LegContext, LineProfile, ProfileBook
+from app.inference.line_profile import LegContext, LineProfile
+from app.inference.profile_book import ProfileBook
 from app.inference.scorer import Scorer
 from app.inference.tokenizer import Tokenizer
 from app.keys import KeyRules

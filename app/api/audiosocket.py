@@ -12,8 +12,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Response
 
-from app.api.connection import Connection
-from app.api.deps import Services, ServicesDep, require_key
+from app.access.principal import Scope
+from app.api.connection import Connection, always
+from app.api.deps import Services, ServicesDep, requires
 from app.api.doors import Door
 from app.api.errors import ProblemError
 from app.api.expected import ExpectedCalls, Registration, RegistrationsFullError
@@ -28,7 +29,7 @@ from app.wire.carrier import UpgradeRequest
 
 NAME = "audiosocket"
 
-router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"], dependencies=[Depends(requires(Scope.INGEST))])
 
 
 @router.put(
@@ -126,7 +127,7 @@ class Listener:
             protocol = carrier.new_protocol(self._door.config, UpgradeRequest(path="", peer=host))
             way = replace(manner(carrier), prepare=self._prepare)
             connection = Connection(TcpTransport(reader, writer), protocol, self._services, way)
-            note_call(self._services, NAME, await connection.serve())
+            note_call(self._services, NAME, await connection.serve(always(self._settings.tenant)))
         finally:
             writer.close()
 

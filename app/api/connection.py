@@ -5,13 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from app.api.deps import Services
+from app.api.endings import (
+    COMPLETED,
+    DISCONNECTED,
+    DRAINED,
+    HUNG_UP,
+    IDLE,
+    SLOW_READER,
+    SUPERSEDED,
+    Ending,
+    failed,
+    overloaded,
+    refused,
+)
 from app.api.messages import reply_text
 from app.api.registry import CallLiveError, DrainingError, TooManyCallsError
+from app.api.resumption import take_up
 from app.api.runner import CallRunner
 from app.api.transport import PeerGoneError, Transport
 from app.channel import Channel, ChannelClosedError
@@ -35,7 +49,8 @@ class Manner:
     start_timeout_s: longest wait for the start of the call. idle_timeout_s: longest silence of the peer afterwards,
     None for any. tick_s: how often the protocol is told the time while nothing comes, None for never.
     ids: how many ids are tried where the call's is taken (`<id>.2` …); 1 refuses it. prepare: what else must hold
-    for a call to be taken; may complete its start, raises `WireError`.
+    for a call to be taken; may complete its start, raises `WireError`. resumable: `ready` gives the secret with which
+    a call that breaks off may be taken up again.
     """
 
     start_timeout_s: float
@@ -43,36 +58,16 @@ class Manner:
     tick_s: float | None = None
     ids: int = 1
     prepare: Callable[[CallStart], CallStart] = lambda start: start
+    resumable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a connection ends. close_code None: the socket is gone already."""
+def always(tenant: str) -> Callable[[], Awaitable[str]]:
+    """For peers that were let in before: whose calls they bring."""
 
-    outcome: str
-    close_code: CloseCode | None
-    reason: str = ""
-    error: WireError | None = None
+    async def admit() -> str:
+        return tenant
 
-
-COMPLETED = Ending("completed", CloseCode.DONE, "done")
-HUNG_UP = Ending("completed", None)
-DISCONNECTED = Ending("disconnected", None)
-DRAINED = Ending("drained", CloseCode.DRAINING, "draining")
-IDLE = Ending("idle", CloseCode.DRAINING, "idle")
-SLOW_READER = Ending("slow_reader", CloseCode.POLICY, "slow_reader")
-
-
-def refused(error: WireError) -> Ending:
-    """The ending of a client that broke the protocol or may not come in."""
-    return Ending("rejected", error.close_code, error.code, error)
-
-
-def failed() -> Ending:
-    """The ending of a call that the service could not go on with."""
-    detail = "this call cannot go on; the fault was logged"
-    error = WireError("internal_error", "The service failed", detail, CloseCode.SERVER)
-    return Ending("failed", CloseCode.SERVER, "internal_error", error)
+    return admit
 
 
 class Interrupted(Exception):  # noqa: N818 (not an error: someone else ended the connection)
@@ -102,12 +97,15 @@ class Connection:
         self._paused = False
         self._log = get_logger(__name__)
 
-    async def serve(self, check: Callable[[], None] = lambda: None) -> Ending:
-        """Serves until the end, and says how it ended. check: raises `WireError` where the peer may not come in."""
+    async def serve(self, admit: Callable[[], Awaitable[str]]) -> Ending:
+        """Serves until the end, and says how it ended.
+
+        admit: says whose calls the peer brings, or raises `WireError` where it may not come in.
+        """
         writer = asyncio.create_task(self._write())
         try:
             with self._services.registry.connection(lambda: self._interrupt(DRAINED)):
-                ending = await self._admitted(check)
+                ending = await self._admitted(admit)
                 await self._finish(ending, writer)
                 return ending
         except DrainingError:
@@ -121,11 +119,14 @@ class Connection:
         if not self._interruption.done():
             self._interruption.set_result(ending)
 
-    async def _admitted(self, check: Callable[[], None]) -> Ending:
+    async def _admitted(self, admit: Callable[[], Awaitable[str]]) -> Ending:
         try:
-            check()
+            tenant = await admit()
             start = await self._unless_interrupted(self._read_start())
-            return COMPLETED if start is None else await self._call(self._manner.prepare(start))
+            if start is None:
+                return COMPLETED
+            start = replace(self._manner.prepare(start), tenant=tenant)
+            return await (self._call(start) if start.resume is None else self._resumed(start, start.resume))
         except WireError as error:
             return refused(error)
         except Interrupted as interrupted:
@@ -163,19 +164,11 @@ class Connection:
             call_id = start.call_id if number == 1 else f"{start.call_id}.{number}"
             runner = CallRunner(replace(start, call_id=call_id), self._services, self._answer)
             try:
-                with self._services.registry.call(call_id, runner):
-                    self._call_id = call_id
-                    await runner.open()
-                    return await self._converse(runner)
+                return await self._placed(runner)
             except (CallLiveError, CallExistsError):
                 continue
             except TooManyCallsError:
-                raise WireError(
-                    "overloaded",
-                    "There is no place for another call",
-                    "try again in a while, or elsewhere",
-                    CloseCode.OVERLOADED,
-                ) from None
+                raise overloaded() from None
         raise WireError(
             "call_exists",
             "The call id is taken",
@@ -183,11 +176,35 @@ class Connection:
             CloseCode.POLICY,
         )
 
+    async def _resumed(self, start: CallStart, secret: str) -> Ending:
+        """Goes on with a call that broke off."""
+        if self._services.registry.full:
+            raise overloaded()
+        earlier = await take_up(self._services, start, secret)
+        info = earlier.info
+        start = replace(start, line=info.line, language=info.language, team=info.team, subject=info.subject)
+        runner = CallRunner(start, self._services, self._answer, earlier)
+        try:
+            return await self._placed(runner)
+        except (CallLiveError, TooManyCallsError):
+            await runner.close(DISCONNECTED.outcome)  # it may be taken up again
+            raise overloaded() from None
+
+    async def _placed(self, runner: CallRunner) -> Ending:
+        start = runner.start
+        with self._services.registry.call(
+            start.tenant, start.call_id, runner, lambda: self._interrupt(SUPERSEDED)
+        ):
+            self._call_id = start.call_id
+            await runner.open()
+            return await self._converse(runner)
+
     async def _converse(self, runner: CallRunner) -> Ending:
         """Reads while the runner works; whatever ends the reading, the runner finishes what it has."""
         model = self._services.engine.model
         legs = runner.start.format.channels
-        await self._say_result(encode_ready(runner.start.call_id, model, runner.unscored, legs))
+        resume = runner.resume_secret if self._manner.resumable else None
+        await self._say_result(encode_ready(runner.start.call_id, model, runner.unscored, legs, resume))
         working = asyncio.create_task(self._worked(runner))
         try:
             ending = await self._unless_interrupted(self._read(runner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,33 +11,53 @@ from fastapi import Depends, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from app.api.auth import API_KEY_HEADER, KeyRing
+from app.access.credentials import API_KEY_HEADER
+from app.access.principal import Principal, Scope
+from app.api.auth import Access, AccessError, access_problem
 from app.api.doors import Door
-from app.api.errors import ProblemError
 from app.api.expected import ExpectedCalls
 from app.api.registry import CallRegistry
 from app.api.uploads import UploadDesk
+from app.delivery.desk import DeliveryDesk
 from app.engine import Engine
+from app.lines import ProfileKeeper
+from app.privacy.desk import Privacy
+from app.results.documents import DocumentStore, Journal, WorkQueue
+from app.results.opening import Stores
 from app.results.publish import Publisher
 from app.results.store import ResultStore
 from app.settings import Settings
 from app.telemetry.clock import Clock
 from app.telemetry.metrics import Metrics
+from app.telemetry.tracing import Tracer
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of one running service; made by `app.main`, found on the application's state.
 
-    pool: threads in which live calls are worked on. uploads: the place of uploaded recordings, apart from it.
-    doors: the carriers as configured. expected_calls: announced AudioSocket calls.
+    tracer, trace_salt: spans, and what makes calls opaque in them. owner: this process, as a random text. store,
+    documents, queue, journal: what is kept; stores: all of it, and how it stands. privacy: erasure, retention, the
+    audit log. delivery: webhooks and alerts. lines: profiles that all processes share. pool: threads in which live
+    calls are worked on. uploads: the place of uploaded recordings, apart from it. doors: the carriers as configured.
+    expected_calls: announced AudioSocket calls.
     """
 
     settings: Settings
     clock: Clock
     metrics: Metrics
-    keys: KeyRing
+    tracer: Tracer
+    trace_salt: bytes
+    owner: str
+    access: Access
     store: ResultStore
+    documents: DocumentStore
+    queue: WorkQueue
+    journal: Journal
+    stores: Stores
+    privacy: Privacy
+    delivery: DeliveryDesk
+    lines: ProfileKeeper
     publisher: Publisher
     registry: CallRegistry
     engine: Engine
@@ -55,33 +75,45 @@ def get_services(connection: HTTPConnection) -> Services:
 
 ServicesDep = Annotated[Services, Depends(get_services)]
 
-_bearer = HTTPBearer(auto_error=False, description="An API key of the site, when keys are configured.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="An API key, or a signed token (JWT) of the site's issuer, where credentials are needed.",
+)
 _header = APIKeyHeader(
-    name=API_KEY_HEADER, auto_error=False, description="The same key in a header of its own."
+    name=API_KEY_HEADER, auto_error=False, description="An API key in a header of its own."
 )
 
 
-def require_key(
+async def authenticate(
     connection: HTTPConnection,
     services: ServicesDep,
     _bearer_key: Annotated[object, Security(_bearer)] = None,
     _header_key: Annotated[object, Security(_header)] = None,
-) -> None:
-    """Admits a request when no keys are configured or it presents one of them.
+) -> Principal:
+    """Who asks; counted against their limit of requests, once for each.
 
     Raises:
-        ProblemError: 401.
+        ProblemError: 400, 401, 403, 429 or 503: they are not let in (`app.api.auth`).
     """
-    if not services.keys.admits(connection.headers):
-        raise unauthorized()
+    try:
+        admission = await services.access.admit(connection)
+    except AccessError as error:
+        raise access_problem(error) from None
+    connection.state.admission = admission
+    return admission.principal
 
 
-def unauthorized() -> ProblemError:
-    """The refusal of a missing or wrong key."""
-    return ProblemError(
-        401,
-        "unauthorized",
-        "A valid API key is needed",
-        "expected 'Authorization: Bearer <key>' or 'X-API-Key: <key>' with a key of this site",
-        {"WWW-Authenticate": "Bearer"},
-    )
+PrincipalDep = Annotated[Principal, Depends(authenticate)]
+
+
+def requires(scope: Scope) -> Callable[[Principal, Services], Principal]:
+    """A dependency: the principal, if it has the scope; else 403."""
+
+    def check(principal: PrincipalDep, services: ServicesDep) -> Principal:
+        try:
+            services.access.check_scope(principal, scope)
+        except AccessError as error:
+            raise access_problem(error) from None
+        return principal
+
+    return check

@@ -61,6 +61,10 @@ async def _problem(_request: Request, error: ProblemError) -> Response:
 
 
 async def _http_exception(_request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, RecursionError | ValueError):
+        # FastAPI parses a JSON body before any of our code runs, and calls what it cannot bear a bad request.
+        detail = "expected JSON (RFC 8259) without deep nesting, in UTF-8"
+        return ProblemError(422, "invalid_json", "The body is not JSON", detail).response()
     phrase = HTTPStatus(error.status_code).phrase
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     detail = error.detail if error.detail != phrase else f"{phrase}: see /docs for what there is"
@@ -74,6 +78,8 @@ async def _validation(_request: Request, error: RequestValidationError) -> Respo
     ]
     detail = "; ".join(f"{fault['where']}: {fault['problem']}" for fault in faults)
     problem = ProblemError(422, "invalid_request", "The request has a wrong value", detail)
+    if any(fault["type"] == "json_invalid" for fault in error.errors()):
+        problem = ProblemError(422, "invalid_json", "The body is not JSON", detail)
     return problem.response(errors=faults)
 
 

@@ -27,12 +27,16 @@ async def livez() -> dict[str, str]:
     responses={503: {"model": ReadyBody}},
 )
 async def readyz(services: ServicesDep, response: Response) -> dict[str, Any]:
-    """200 when calls can be taken (`degraded`: results cannot be kept just now); 503 while draining."""
-    store = "ok"
+    """200 when calls can be taken; 503 while draining.
+
+    `degraded`: the store is away, or what waited for it is not all there yet (`waiting`); scoring goes on.
+    """
+    waits = services.stores.waiting()
+    store = waits.state.value
     try:
         await services.store.ping()
     except StoreError:
-        store = "unavailable"
+        store = "away" if store == "ok" else store
     status = "ready" if store == "ok" else "degraded"
     if services.registry.draining:
         status = "draining"
@@ -45,6 +49,9 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, Any]:
         "variant": engine.variant,
         "provider": engine.provider,
         "store": store,
+        "waiting": waits.entries,
+        "waiting_bytes": waits.bytes,
+        "oldest_waiting_s": waits.oldest_s,
         "calls_active": services.registry.active,
     }
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.websockets import WebSocket
 
-from app.api.auth import same_origin
-from app.api.connection import Connection, Ending, Manner
+from app.access.refusal import Reason, Refusal
+from app.api.auth import AccessError, access_problem, same_origin
+from app.api.connection import Connection, Manner, always
 from app.api.deps import Services, get_services
 from app.api.doors import Door
+from app.api.endings import Ending
 from app.api.errors import ProblemError
 from app.api.transport import WebSocketTransport
 from app.telemetry.logs import get_logger
@@ -21,6 +23,9 @@ IDS = 99
 """Ids tried where a carrier's call id is taken: streams of one call follow each other."""
 
 TCP_ONLY = frozenset({"audiosocket"})
+
+NO_GUESSES = frozenset({"unknown_carrier", "foreign_origin", "carrier_not_configured"})
+"""Refusals that say nothing of credentials."""
 
 router = APIRouter()
 
@@ -44,10 +49,9 @@ async def _serve(websocket: WebSocket, name: str, path_secret: str | None) -> No
     try:
         door = _admitted(services, name, request, websocket)
     except RefusedError as error:
-        services.metrics.ingest_refused.labels(name if name in services.doors else "", error.code).inc()
-        log.warning("carrier_refused", code=error.code)
-        title = "No such carrier" if error.status == 404 else "The carrier may not connect"
-        problem = ProblemError(error.status, error.code, title, error.detail)
+        problem = _refusal(services, websocket, error)
+        services.metrics.ingest_refused.labels(name if name in services.doors else "", problem.code).inc()
+        log.warning("carrier_refused", code=problem.code)
         await websocket.send_denial_response(problem.response())
         return
     if not door.config.has_credentials:
@@ -57,7 +61,8 @@ async def _serve(websocket: WebSocket, name: str, path_secret: str | None) -> No
     await websocket.accept(subprotocol=chosen)
     protocol = door.carrier.new_protocol(door.config, request)
     connection = Connection(WebSocketTransport(websocket), protocol, services, manner(door.carrier))
-    note_call(services, name, await connection.serve())
+    tenant = services.settings.carriers.named(name).tenant
+    note_call(services, name, await connection.serve(always(tenant)))
 
 
 def _admitted(services: Services, name: str, request: UpgradeRequest, websocket: WebSocket) -> Door:
@@ -68,6 +73,15 @@ def _admitted(services: Services, name: str, request: UpgradeRequest, websocket:
         raise RefusedError(403, "foreign_origin", "pages of other sites may not connect")
     door.check(request, services.clock.now())
     return door
+
+
+def _refusal(services: Services, websocket: WebSocket, error: RefusedError) -> ProblemError:
+    """What is answered; an address that sends wrong credentials again and again is put off."""
+    blocked_s = 0.0 if error.code in NO_GUESSES else services.access.wrong_credentials(websocket)
+    if blocked_s > 0:
+        return access_problem(AccessError(Refusal(Reason.TOO_MANY_FAILURES, blocked_s)))
+    title = "No such carrier" if error.status == 404 else "The carrier may not connect"
+    return ProblemError(error.status, error.code, title, error.detail)
 
 
 def manner(carrier: Carrier) -> Manner:

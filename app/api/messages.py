@@ -16,6 +16,7 @@ from app.pipeline import (
     SpeechStarted,
     Summary,
 )
+from app.records import line_event_body, record_body
 from app.results.publish import LiveEvent
 from app.wire.replies import (
     encode_interim,
@@ -28,8 +29,6 @@ from app.wire.replies import (
     encode_utterance,
     encode_warning,
     key_body,
-    line_event_body,
-    record_body,
 )
 
 
@@ -69,10 +68,11 @@ def _heard_text(call_id: str, event: UtteranceRecord | LineEvent | SpeechStarted
 
 
 def live_event(call_id: str, event: ServerEvent) -> LiveEvent | None:
-    """An event as the live feed tells it; None for what only the client wants to know."""
+    """An event as the live feed tells it; None for what only the client wants to know, and for records.
+
+    A record is told by `CallRecorder`, with its place in the feed.
+    """
     match event:
-        case UtteranceRecord():
-            return LiveEvent("utterance", call_id, record_body(event))
         case LineEvent():
             return LiveEvent("line_event", call_id, line_event_body(event))
         case Interim():
@@ -94,7 +94,7 @@ def live_event(call_id: str, event: ServerEvent) -> LiveEvent | None:
         case PauseChanged():
             kind = "call_paused" if event.paused else "call_resumed"
             return LiveEvent(kind, call_id, {"call_id": call_id, "source": event.source, "at_s": event.at_s})
-        case MarkReached() | MetadataAdded() | Summary():
+        case UtteranceRecord() | MarkReached() | MetadataAdded() | Summary():
             return None
         case _:
             assert_never(event)

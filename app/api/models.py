@@ -1,4 +1,4 @@
-"""`/v1/models` and `/v1/lines`: what scores are made with."""
+"""`/v1/models`: what scores are made with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from typing import Any
 
 from fastapi import APIRouter, Depends
 
-from app.api.deps import ServicesDep, require_key
-from app.api.protocol import LineBody, Listing, Problem, ServedModelBody
+from app.access.principal import Scope
+from app.api.deps import ServicesDep, requires
+from app.api.protocol import Listing, Problem, ServedModelBody
 
 router = APIRouter(
-    prefix="/v1", tags=["models"], dependencies=[Depends(require_key)], responses={401: {"model": Problem}}
+    prefix="/v1",
+    tags=["models"],
+    dependencies=[Depends(requires(Scope.READ_STATS))],
+    responses={401: {"model": Problem}},
 )
 
 
@@ -28,9 +32,3 @@ async def list_models(services: ServicesDep) -> dict[str, Any]:
         "provider": engine.provider,
     }
     return {"items": [item], "next": None}
-
-
-@router.get("/lines", summary="Line profiles", response_model=Listing[LineBody])
-async def list_lines(services: ServicesDep) -> dict[str, Any]:
-    """Every line heard by this process since it started. A profile holds nothing about a person."""
-    return {"items": services.engine.line_bodies(), "next": None}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from app.domain import AbstainReason, Leg, UtteranceRecord
+from app.records import line_event_body, rfc3339
 from app.results.store import CallInfo, CallState
-from app.wire.replies import line_event_body
 
 T = TypeVar("T")
 
@@ -70,6 +69,7 @@ class UtteranceBody(Body):
     """One record; `docs/protocol.md` gives every field."""
 
     call_id: str
+    seq: int | None
     leg: Leg
     utterance_id: str
     start_s: float
@@ -92,6 +92,8 @@ class UtteranceBody(Body):
     line_profile: LineRefBody
     audio_quality: AudioQualityBody
     latency_ms: float | None
+    created_at: str | None
+    durable: bool
 
 
 class CallBody(Body):
@@ -99,6 +101,7 @@ class CallBody(Body):
 
     call_id: str
     line: str
+    team: str | None
     language: str | None
     legs: list[Leg]
     state: CallState
@@ -180,7 +183,10 @@ class LineBody(Body):
 
 
 class ReadyBody(Body):
-    """`status`: ready, degraded (the store does not answer; scoring goes on) or draining."""
+    """`status`: ready, degraded (the store is not up to date; scoring goes on) or draining.
+
+    `store`: ok, away, or replaying what waited. `waiting`: changes in the spool.
+    """
 
     status: str
     bundle: str
@@ -188,12 +194,10 @@ class ReadyBody(Body):
     variant: str
     provider: str
     store: str
+    waiting: int
+    waiting_bytes: int
+    oldest_waiting_s: float | None
     calls_active: int
-
-
-def rfc3339(epoch_s: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def call_body(call: CallInfo) -> dict[str, Any]:
@@ -201,6 +205,7 @@ def call_body(call: CallInfo) -> dict[str, Any]:
     return {
         "call_id": call.call_id,
         "line": call.line,
+        "team": call.team,
         "language": call.language,
         "legs": [leg.value for leg in call.legs],
         "state": call.state.value,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from app.telemetry.metrics import Metrics
@@ -23,8 +25,17 @@ class DrainingError(Exception):
     """The process is about to end and takes no new calls."""
 
 
+SUPERSEDE_TIMEOUT_S = 5.0
+"""How long the socket of a call that is taken up elsewhere may take to end."""
+
+
 class LiveCall(Protocol):
     """What the registry knows of a call (`app.api.runner.CallRunner`)."""
+
+    @property
+    def resume_secret(self) -> str:
+        """With which the call may be taken up again."""
+        ...
 
     def backlog_s(self) -> float:
         """Seconds of audio that wait."""
@@ -33,6 +44,13 @@ class LiveCall(Protocol):
     async def feed(self, event: WireEvent) -> None:
         """Takes an event as if the client had sent it."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    call: LiveCall
+    interrupt: Callable[[], None]
+    ended: asyncio.Event
 
 
 class CallRegistry:
@@ -46,7 +64,7 @@ class CallRegistry:
         self._max_calls = max_calls
         self._metrics = metrics
         self._interrupts: dict[int, Callable[[], None]] = {}
-        self._calls: dict[str, LiveCall] = {}
+        self._calls: dict[tuple[str, str], _Place] = {}
         self._connections = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -63,17 +81,28 @@ class CallRegistry:
         """Calls in progress."""
         return len(self._calls)
 
-    def is_live(self, call_id: str) -> bool:
-        """True while a call with this id is in progress."""
-        return call_id in self._calls
+    @property
+    def full(self) -> bool:
+        """True while there is no place for another call."""
+        return len(self._calls) >= self._max_calls
 
-    def live(self, call_id: str) -> LiveCall | None:
+    def live(self, tenant: str, call_id: str) -> LiveCall | None:
         """A call in progress."""
-        return self._calls.get(call_id)
+        place = self._calls.get((tenant, call_id))
+        return None if place is None else place.call
+
+    async def supersede(self, tenant: str, call_id: str) -> None:
+        """Ends a call's socket, because its client came back by another; returns when the call's end is on record."""
+        place = self._calls.get((tenant, call_id))
+        if place is not None:
+            place.interrupt()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SUPERSEDE_TIMEOUT_S):
+                    await place.ended.wait()
 
     def backlog_s(self) -> float:
         """Seconds of received audio that wait to be worked on, over all calls."""
-        return sum(call.backlog_s() for call in list(self._calls.values()))
+        return sum(place.call.backlog_s() for place in list(self._calls.values()))
 
     @contextmanager
     def connection(self, interrupt: Callable[[], None]) -> Iterator[None]:
@@ -96,29 +125,40 @@ class CallRegistry:
                 self._idle.set()
 
     @contextmanager
-    def call(self, call_id: str, call: LiveCall) -> Iterator[None]:
-        """Holds a place and an id for a call.
+    def call(
+        self, tenant: str, call_id: str, call: LiveCall, interrupt: Callable[[], None]
+    ) -> Iterator[None]:
+        """Holds a place and an id for a call; `interrupt` ends its socket.
 
         Raises:
             CallLiveError: the id is taken.
             TooManyCallsError: there is no place.
         """
-        if call_id in self._calls:
+        where = (tenant, call_id)
+        if where in self._calls:
             raise CallLiveError
-        if len(self._calls) >= self._max_calls:
+        if self.full:
             self._metrics.sheds.labels("call").inc()
             raise TooManyCallsError
-        self._calls[call_id] = call
+        place = self._calls[where] = _Place(call, interrupt, asyncio.Event())
         self._metrics.calls_active.set(len(self._calls))
         try:
             yield
         finally:
-            del self._calls[call_id]
+            del self._calls[where]
+            place.ended.set()
             self._metrics.calls_active.set(len(self._calls))
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Takes no more connections, ends those there are and waits; False when some outlast the timeout."""
+    async def drain(self, timeout_s: float, grace_s: float = 0.0) -> bool:
+        """Takes no more connections, ends those there are and waits; False when some outlast the timeout.
+
+        grace_s: how long calls may first go on to an end of their own.
+        """
         self._draining = True
+        self._metrics.draining.set(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
         for interrupt in list(self._interrupts.values()):
             interrupt()
         try:

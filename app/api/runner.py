@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from app.accounting import CallSummary
 from app.api.deps import Services
 from app.api.messages import live_event
-from app.api.protocol import call_body
+from app.api.recorder import CallRecorder
+from app.api.resumption import Earlier
 from app.audio.jitter import JitterMeter
 from app.channel import Channel, ChannelClosedError
 from app.domain import SAMPLE_RATE_HZ, AudioPacket, CallStart, Leg, LineEvent, UtteranceRecord
 from app.pipeline import CallPipeline, Interim, KeyPressed, MetadataAdded, ServerEvent
-from app.results.publish import LiveEvent
-from app.results.store import CallExistsError, CallInfo, CallState, StoreError
 from app.telemetry.logs import get_logger
+from app.telemetry.tracing import Stage, opaque_call_id
 from app.wire.base import Audio, Gap, Reformat, Reply, Start, Stop, WireEvent
 
 T = TypeVar("T")
@@ -33,9 +35,6 @@ MIN_WEIGHT_S = 0.001
 
 MAX_KEYS_KEPT = 64
 """Keys kept with a call."""
-
-MAX_METADATA_MEMBERS = 96
-"""Members of a call's metadata, those at its start included."""
 
 Answer = Callable[[ServerEvent], Awaitable[None]]
 
@@ -57,27 +56,28 @@ class CallRunner:
     and stored, whether or not anybody is left to reply to.
     """
 
-    def __init__(self, start: CallStart, services: Services, reply: Answer) -> None:
-        self.start = start
+    def __init__(
+        self, start: CallStart, services: Services, reply: Answer, earlier: Earlier | None = None
+    ) -> None:
+        self.start = start = start if earlier is None else replace(start, earlier=earlier.part)
         self._services = services
         self._reply = reply
+        self._earlier = earlier
         self._pipeline: CallPipeline = services.engine.open_call(start)
         self._inbox: Channel[Piece] = Channel(
             services.settings.stream.queue_seconds, weigh=lambda piece: max(piece.seconds, MIN_WEIGHT_S)
         )
-        self._info = CallInfo(
-            call_id=start.call_id,
-            line=start.line,
-            legs=start.format.channels,
-            started_at=services.clock.now(),
-            language=start.language,
-            metadata=start.metadata,
-        )
+        self._recorder = CallRecorder(start, services, None if earlier is None else earlier.info)
         self._keys: list[dict[str, object]] = []
         self._bytes_per_s = start.format.frame_bytes * start.format.sample_rate_hz
         self._jitter = [JitterMeter(start.format.sample_rate_hz) for _ in start.format.tracks]
         self._track_of = {leg: track for track, legs in enumerate(start.format.tracks) for leg in legs}
         self._log = get_logger(__name__).bind(call_id=start.call_id)
+
+    @property
+    def resume_secret(self) -> str:
+        """With which the call may be taken up again."""
+        return self._recorder.resume_secret
 
     @property
     def unscored(self) -> Mapping[Leg, str]:
@@ -94,10 +94,11 @@ class CallRunner:
         Raises:
             CallExistsError: an ended call with this id is still held.
         """
-        await self._stored("open_call", self._services.store.open_call(self._info))
-        event = LiveEvent("call_started", self.start.call_id, call_body(self._info))
-        self._services.publisher.publish(event)
-        self._log.info("call_started", legs=len(self.start.format.channels))
+        await self._services.lines.open(self.start.tenant, self.start.line)
+        await self._recorder.open()
+        self._log.info(
+            "call_started", legs=len(self.start.format.channels), continued=self._earlier is not None
+        )
 
     async def feed(self, event: WireEvent) -> None:
         """Queues what the client sent, waiting while the queue is full."""
@@ -128,6 +129,11 @@ class CallRunner:
         Raises:
             InferenceError: the call cannot go on.
         """
+        opaque = opaque_call_id(self.start.tenant, self.start.call_id, self._services.trace_salt)
+        with self._services.tracer.span(Stage.INGEST, kind="server", call=opaque):
+            await self._run()
+
+    async def _run(self) -> None:
         clock = self._services.clock
         while True:
             try:
@@ -142,23 +148,9 @@ class CallRunner:
 
     async def close(self, outcome: str) -> None:
         """Puts the end of the call on record, and tells the feed."""
-        services, call_id = self._services, self.start.call_id
+        services = self._services
         summary = self._pipeline.summary()
-        self._info = replace(
-            self._info,
-            state=CallState.ENDED,
-            outcome=outcome,
-            ended_at=services.clock.now(),
-            summary=summary.body(),
-        )
-        await self._stored(
-            "close_call",
-            services.store.close_call(
-                call_id, outcome=outcome, ended_at=services.clock.now(), summary=summary.body()
-            ),
-        )
-        body = {**call_body(self._info), "summary": summary.body()}
-        services.publisher.publish(LiveEvent("call_ended", call_id, body))
+        await self._recorder.close(outcome, self._whole(summary).body())
         services.metrics.calls.labels(outcome).inc()
         for leg, account in summary.legs.items():
             lost_s = account.audio.lost_samples / SAMPLE_RATE_HZ
@@ -180,7 +172,8 @@ class CallRunner:
         return self._pipeline.control(event)
 
     async def _in_pool(self, work: Callable[[], list[T]]) -> list[T]:
-        return await asyncio.get_running_loop().run_in_executor(self._services.pool, work)
+        within = contextvars.copy_context()  # the span of the call goes with the work
+        return await asyncio.get_running_loop().run_in_executor(self._services.pool, within.run, work)
 
     async def _deliver(self, event: ServerEvent, cause: Piece) -> None:
         if isinstance(event, UtteranceRecord):
@@ -192,11 +185,17 @@ class CallRunner:
         elif isinstance(event, KeyPressed):
             await self._note_key(event)
         elif isinstance(event, MetadataAdded):
-            await self._add_metadata(event.values)
+            await self._recorder.add_metadata(event.values)
+        elif isinstance(event, CallSummary):
+            event = self._whole(event)
         live = live_event(self.start.call_id, event)
         if live is not None:
-            self._services.publisher.publish(live)
+            self._recorder.publish(live)
         await self._reply(event)
+
+    def _whole(self, summary: CallSummary) -> CallSummary:
+        """The account of the whole call, what came before it broke off included."""
+        return summary if self._earlier is None else replace(summary, earlier=self._earlier.summary)
 
     def _jitter_ms(self) -> tuple[float | None, ...]:
         return tuple(meter.jitter_ms for meter in self._jitter)
@@ -210,8 +209,8 @@ class CallRunner:
         """Stores and counts a record; returns it with its latency."""
         latency_s = self._services.clock.monotonic() - arrived
         record = replace(record, latency_ms=round(latency_s * 1000, 1))
-        await self._stored("append", self._services.store.append(record))
-        self._info = replace(self._info, utterances=self._info.utterances + 1)
+        with self._services.tracer.span(Stage.UTTERANCE, leg=record.leg.value, latency_s=latency_s):
+            record = await self._recorder.record(record)
         self._services.metrics.count_utterance(
             emotion=record.emotion, reason=record.reason, event=record.event
         )
@@ -223,26 +222,7 @@ class CallRunner:
         if len(self._keys) < MAX_KEYS_KEPT:
             leg = None if key.leg is None else key.leg.value
             self._keys.append({"digit": key.digit, "leg": leg, "at_s": key.at_s})
-            await self._add_metadata({"dtmf": list(self._keys)})
-
-    async def _add_metadata(self, values: Mapping[str, object]) -> None:
-        """Adds to the call's metadata as far as there is room: a client cannot fill the store."""
-        known = self._info.metadata
-        room = MAX_METADATA_MEMBERS - len(known)
-        new = [name for name in values if name not in known][: max(room, 0)]
-        kept = {name: value for name, value in values.items() if name in known or name in new}
-        self._info = replace(self._info, metadata={**known, **kept})
-        await self._stored("add_metadata", self._services.store.add_metadata(self.start.call_id, kept))
-
-    async def _stored(self, operation: str, work: Awaitable[None]) -> None:
-        """A store that fails costs results, never the call."""
-        try:
-            await work
-        except CallExistsError:
-            raise
-        except StoreError:
-            self._services.metrics.store_errors.labels(operation).inc()
-            self._log.warning("store_failed", operation=operation, exc_info=True)
+            await self._recorder.add_metadata({"dtmf": list(self._keys)})
 
 
 def join_audio(pieces: Iterable[Piece]) -> Iterator[Piece]:

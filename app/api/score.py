@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.datastructures import UploadFile
 
+from app.access.principal import Scope
 from app.accounting import CallSummary
-from app.api.deps import ServicesDep, require_key
+from app.api.deps import ServicesDep, requires
 from app.api.errors import ProblemError
 from app.api.protocol import Problem, ScoreBody
 from app.audio.recording import Recording, RecordingError, open_recording
@@ -20,10 +21,10 @@ from app.engine import Engine
 from app.inference.errors import InferenceError
 from app.pipeline import SessionWarning
 from app.recorded import recording_start, score_recording, score_whole
+from app.records import record_body
 from app.wire.native import random_call_id
-from app.wire.replies import record_body
 
-router = APIRouter(prefix="/v1", tags=["score"], dependencies=[Depends(require_key)])
+router = APIRouter(prefix="/v1", tags=["score"], dependencies=[Depends(requires(Scope.INGEST))])
 
 _NAME = r"^[A-Za-z0-9._~-]{1,64}$"
 _CALL_ID = r"^[A-Za-z0-9._~-]{1,128}$"

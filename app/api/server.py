@@ -12,10 +12,12 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.deps import Services
 from app.api.edge import carrier_name
+from app.api.live import ABORT
 from app.settings import Settings
 from app.wire.carriers import CARRIERS
 
@@ -84,6 +86,18 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.transport.abort()
 
 
+class RequestProtocol(HttpToolsProtocol):
+    """HTTP whose responses can be cut off: closing would wait for a peer that reads no more."""
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {"abort": self._abort}}
+
+    def _abort(self) -> None:
+        self.transport.abort()
+
+
 class KowairoServer(uvicorn.Server):
     """A server that drains: on SIGTERM or SIGINT live calls are finished, answered and closed with 1001.
 
@@ -113,8 +127,10 @@ class KowairoServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drains, then closes. Until then the port answers, and `/readyz` says that no calls are wanted."""
         self._services.publisher.close()
-        timeout_s = self._services.settings.stream.drain_timeout_s
-        draining = asyncio.create_task(self._services.registry.drain(timeout_s))
+        limits = self._services.settings.stream
+        draining = asyncio.create_task(
+            self._services.registry.drain(limits.drain_timeout_s, limits.drain_grace_s)
+        )
         while not draining.done() and not self.force_exit:
             await asyncio.wait({draining}, timeout=0.1)
         draining.cancel()
@@ -132,6 +148,7 @@ def make_server(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        http=RequestProtocol,
         ws=StreamProtocol,
         ws_max_size=MAX_SIZE_FACTOR * services.settings.stream.max_message_bytes,
         ws_per_message_deflate=False,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.datastructures import Headers
 from starlette.websockets import WebSocket
 
-from app.api.auth import KeyRing, same_origin
+from app.access.credentials import chosen_subprotocol
+from app.access.principal import Scope
+from app.api.auth import AccessError, access_wire_error
 from app.api.connection import Connection, Manner
 from app.api.deps import get_services
 from app.api.transport import WebSocketTransport
-from app.wire.base import CloseCode, Start, WireError, WireEvent
+from app.wire.base import Start, WireError, WireEvent
 from app.wire.carrier import CarrierProtocol, Payload
 from app.wire.native import NativeProtocol
 from app.wire.replies import encode_error
@@ -23,14 +24,22 @@ async def stream(websocket: WebSocket) -> None:
     """The native protocol, `docs/protocol.md`."""
     services = get_services(websocket)
     limits = services.settings.stream
-    await websocket.accept()
+    await websocket.accept(subprotocol=chosen_subprotocol(websocket.scope.get("subprotocols") or ()))
     connection = Connection(
         WebSocketTransport(websocket),
         NativeWire(limits.max_message_bytes),
         services,
-        Manner(start_timeout_s=limits.start_timeout_s),
+        Manner(start_timeout_s=limits.start_timeout_s, resumable=True),
     )
-    await connection.serve(lambda: check_client(websocket.headers, services.keys))
+
+    async def admit() -> str:
+        try:
+            admission = await services.access.admit_socket(websocket, Scope.INGEST)
+        except AccessError as error:
+            raise access_wire_error(error) from None
+        return admission.principal.tenant
+
+    await connection.serve(admit)
 
 
 class NativeWire(CarrierProtocol):
@@ -59,25 +68,3 @@ class NativeWire(CarrierProtocol):
     def farewell(self, error: WireError | None, draining: bool) -> list[Payload]:
         """The error, if there was one."""
         return [] if error is None else [encode_error(error, self._call_id)]
-
-
-def check_client(headers: Headers, keys: KeyRing) -> None:
-    """Admit a client of the native protocol.
-
-    Raises:
-        WireError: a page of another site, or no valid key.
-    """
-    if not same_origin(headers):
-        raise WireError(
-            "foreign_origin",
-            "Pages of other sites may not connect",
-            "expected no Origin, or this service's own",
-            CloseCode.POLICY,
-        )
-    if not keys.admits(headers):
-        raise WireError(
-            "unauthorized",
-            "A valid API key is needed",
-            "expected 'Authorization: Bearer <key>' or 'X-API-Key: <key>' with a key of this site",
-            CloseCode.POLICY,
-        )

@@ -17,7 +17,7 @@ from app.cli.commands import Commands, first_api_key, parse_legs
 from app.cli.emulate import emulate
 from app.cli.exits import CliError, ExitCode
 from app.cli.show import message_line
-from app.client import ClientError, Message, Pace, play_call, telephone_messages
+from app.playing import ClientError, Message, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
 from app.emulators.carriers import DEFAULT_ORIGIN, DEFAULT_TCP_ORIGIN
 

@@ -20,7 +20,7 @@ from app.cli.call import print_for_people
 from app.cli.commands import Commands, first_api_key
 from app.cli.exits import CliError, ExitCode
 from app.cli.serve import ANNOUNCEMENT, add_address_options
-from app.client import ClientError, Pace, play_call, telephone_messages
+from app.playing import ClientError, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
 
 READY_TIMEOUT_S = 60.0

@@ -18,7 +18,7 @@ from app.audio.g711 import PcmArray
 from app.audio.recording import Recording
 from app.cli.carrier_options import parameters_of, trouble_of
 from app.cli.watch import Watch, WatchError, put_json
-from app.client import Message, Pace, telephone_frames
+from app.playing import Message, Pace, telephone_frames
 from app.domain import SAMPLE_RATE_HZ, Leg
 from app.emulators.base import EmulatedCall, Emulator
 from app.emulators.carriers import CARRIERS

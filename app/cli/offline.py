@@ -21,7 +21,8 @@ from app.cli.exits import CliError, ExitCode
 from app.domain import CallStart, Leg, UtteranceRecord
 from app.engine import Engine
 from app.inference.errors import InferenceError
-from app.inference.line_profile import LineProfile, ProfileBook, ProfileError
+from app.inference.line_profile import LineProfile, ProfileError
+from app.inference.profile_book import ProfileBook
 from app.pipeline import PipelineParts, SessionWarning
 from app.recorded import recording_start, score_recording, score_whole
 from app.settings import Settings

@@ -11,8 +11,8 @@ from app.cli.commands import Commands
 from app.cli.exits import ExitCode
 from app.cli.offline import Console, Listener, add_options, console, in_order, make_listener
 from app.engine import load_engine
+from app.records import record_body
 from app.settings import load_settings
-from app.wire.replies import record_body
 
 
 def add_parser(commands: Commands) -> None:

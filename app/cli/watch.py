@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from app.client import Message
+from app.playing import Message
 
 PAGE = 200
 POLL_S = 0.5

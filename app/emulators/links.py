@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from app.client import ClientError
+from app.playing import ClientError
 from app.emulators.base import Handshake, Message
 
 OPEN_TIMEOUT_S = 10.0

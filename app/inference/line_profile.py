@@ -6,8 +6,6 @@ Training and serving both standardise embeddings with `shrink`, so they cannot d
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -23,6 +21,10 @@ PROFILE_FORMAT = "kowairo-line-profile"
 PROFILE_SCHEMA_VERSION = 1
 STD_FLOOR = 0.01
 """Smallest standard deviation kept, as a share of the population's: a constant dimension must not explode."""
+
+MAX_MEAN = 1e6
+"""Far beyond any embedding: what is larger was never one, and would overflow what is computed with it."""
+MAX_N = 10**15
 
 
 class ProfileError(ValueError):
@@ -194,6 +196,8 @@ class LineProfile:
             raise ProfileError(f"expected a text id and a true/false frozen, got {name!r} and {frozen!r}")
         mean = _checked_vector(document.get("mean"), dim, "mean")
         m2 = _checked_vector(document.get("m2"), dim, "m2")
+        if np.any(np.abs(mean) > MAX_MEAN) or np.any(m2 > MAX_MEAN**2 * max(n, 1)) or n > MAX_N:
+            raise ProfileError(f"mean, m2, n: expected numbers of embeddings, at most {MAX_MEAN:g} each")
         if np.any(m2 < 0) or (n == 0 and (np.any(mean) or np.any(m2))):
             raise ProfileError("m2: expected sums of squares >= 0, and zeros everywhere where n is 0")
         return cls(n, mean, m2, name, frozen)
@@ -224,88 +228,6 @@ class LegContext:
         value = _checked_vector(embedding, len(self.mean), "embedding")
         n = self.n + 1
         return replace(self, n=n, mean=self.mean + (value - self.mean) / n)
-
-
-class ProfileBook:
-    """The lines of this process, by id. Thread-safe: each method holds one lock, for microseconds.
-
-    Profiles are immutable, so what `get` returns may be used without the lock. Ids come from clients,
-    so the book is bounded: when full, the line longest unused that is not frozen is forgotten.
-    """
-
-    def __init__(self, dim: int, model: str | None = None, max_lines: int = 4096) -> None:
-        self.dim = dim
-        self.model = model
-        self._max_lines = max_lines
-        self._lock = threading.Lock()
-        self._profiles: OrderedDict[str, LineProfile] = OrderedDict()
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._profiles)
-
-    def ids(self) -> list[str]:
-        """Known lines, in alphabetical order."""
-        with self._lock:
-            return sorted(self._profiles)
-
-    def get(self, line: str) -> LineProfile:
-        """The line's profile as it is now; an empty one (not remembered) for an unknown line."""
-        with self._lock:
-            return self._get(line)
-
-    def update(self, line: str, embedding: npt.ArrayLike) -> LineProfile:
-        """Counts one utterance; returns the profile after it (unchanged when frozen)."""
-        with self._lock:
-            return self._put(self._get(line).update(embedding))
-
-    def set_frozen(self, line: str, frozen: bool) -> LineProfile:
-        """Stops (or lets again) the line learn."""
-        with self._lock:
-            return self._put(replace(self._get(line), frozen=frozen))
-
-    def put(self, line: str, profile: LineProfile) -> LineProfile:
-        """Installs a profile under `line`, whatever id it carried.
-
-        Raises:
-            ProfileError: where its width is not the book's.
-        """
-        if profile.dim != self.dim:
-            raise ProfileError(f"expected a profile {self.dim} wide, got {profile.dim}")
-        with self._lock:
-            return self._put(replace(profile, id=line))
-
-    def reset(self, line: str) -> None:
-        """Forgets the line, frozen or not; an unknown one is fine."""
-        with self._lock:
-            self._profiles.pop(line, None)
-
-    def export_json(self, line: str) -> dict[str, Any]:
-        """The line's profile as plain values, naming the model."""
-        return self.get(line).to_json(self.model)
-
-    def import_json(self, line: str, document: object) -> LineProfile:
-        """Installs what `export_json` gave, here or elsewhere.
-
-        Raises:
-            ProfileError: see `LineProfile.from_json`.
-        """
-        return self.put(line, LineProfile.from_json(document, dim=self.dim, model=self.model))
-
-    def _get(self, line: str) -> LineProfile:
-        profile = self._profiles.get(line)
-        if profile is None:
-            return LineProfile.empty(self.dim, line)
-        self._profiles.move_to_end(line)
-        return profile
-
-    def _put(self, profile: LineProfile) -> LineProfile:
-        self._profiles[profile.id] = profile
-        self._profiles.move_to_end(profile.id)
-        if len(self._profiles) > self._max_lines:
-            oldest = next((key for key, value in self._profiles.items() if not value.frozen), profile.id)
-            del self._profiles[oldest]
-        return profile
 
 
 def _expect(document: Mapping[str, Any], key: str, expected: object) -> None:

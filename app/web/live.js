@@ -89,6 +89,10 @@ const handlers = {
     const current = calls.get(selected);
     if (followNewest && current?.info.state !== "active") select(body.call_id);
   },
+  call_continued(body) {
+    entry(body).loaded = false;
+    loadPoints(calls.get(body.call_id)).then(draw, () => {});
+  },
   speech_start(body) {
     calls.get(body.call_id)?.speaking.set(body.leg, body);
   },
@@ -111,8 +115,15 @@ const handlers = {
     calls.delete(body.call_id);
     if (selected === body.call_id) selected = null;
   },
+  // Something was missed: what the lists show is read again.
   lagged() {
     loadCalls().then(draw, () => {});
+  },
+  gap() {
+    handlers.lagged();
+  },
+  reset() {
+    handlers.lagged();
   },
 };
 

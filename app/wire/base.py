@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -28,14 +29,30 @@ class WireError(Exception):
 
     code: stable identifier, the one to program against. title: the same for every occurrence of a code.
     detail: what was expected and what came, without repeating free text or identifiers of the client.
+    retry_after_s: after how many seconds the same may be taken, None where it is not known.
     """
 
-    def __init__(self, code: str, title: str, detail: str, close_code: CloseCode) -> None:
+    def __init__(
+        self,
+        code: str,
+        title: str,
+        detail: str,
+        close_code: CloseCode,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.title = title
         self.detail = detail
         self.close_code = close_code
+        self.retry_after_s = retry_after_s
+
+    @property
+    def reason(self) -> str:
+        """What the close frame says: the code, and when trying again may help."""
+        if self.retry_after_s is None:
+            return self.code
+        return f"{self.code}; retry-after={max(1, math.ceil(self.retry_after_s))}"
 
 
 @dataclass(frozen=True, slots=True)

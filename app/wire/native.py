@@ -35,7 +35,6 @@ from app.wire.replies import (
     encode_summary,
     encode_utterance,
     encode_warning,
-    record_body,
 )
 
 __all__ = [
@@ -57,7 +56,6 @@ __all__ = [
     "encode_warning",
     "parse_start",
     "random_call_id",
-    "record_body",
 ]
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000, 48_000)
@@ -68,6 +66,8 @@ MAX_MARK_CHARS = 128
 
 _CALL_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _LINE = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_SUBJECT = re.compile(r"[A-Za-z0-9._~:+@-]{1,128}")
+_RESUME = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,35}")
 _CONTROLS: Mapping[str, WireEvent] = {"flush": Flush(), "pause": Pause(), "resume": Resume(), "stop": Stop()}
 
@@ -210,8 +210,11 @@ def parse_start(message: Mapping[str, object], new_call_id: Callable[[], str]) -
     Raises:
         WireError: a required field is missing, or a field has the wrong type or an unsupported value.
     """
+    call_id, resume = _matching(message, "call_id", _CALL_ID), _matching(message, "resume", _RESUME)
+    if resume is not None and call_id is None:
+        raise _invalid("call_id", "the id of the call to resume", None)
     return CallStart(
-        call_id=_matching(message, "call_id", _CALL_ID) or new_call_id(),
+        call_id=call_id or new_call_id(),
         format=AudioFormat(
             encoding=_encoding(message.get("encoding")),
             sample_rate_hz=_sample_rate(message.get("sample_rate")),
@@ -224,6 +227,9 @@ def parse_start(message: Mapping[str, object], new_call_id: Callable[[], str]) -
         consent=_flag(message, "consent"),
         notice_given=_flag(message, "notice_given"),
         metadata=_metadata(message),
+        team=_matching(message, "team", _LINE),
+        subject=_matching(message, "subject", _SUBJECT),
+        resume=resume,
     )
 
 

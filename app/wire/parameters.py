@@ -5,7 +5,7 @@ A few names mean something to this service, on every carrier:
 | name | meaning |
 |---|---|
 | `token` | the site's `message_secret`; never kept |
-| `line`, `language` | as in the native `start` |
+| `line`, `language`, `team`, `subject` | as in the native `start` |
 | `consent`, `notice_given` | `true`, `1` or `yes` |
 | `inbound_is` | `customer` or `agent`: who speaks on the inbound (first) track |
 | `leg` | `customer`, `agent` or `mixed`: who is on the only track |
@@ -31,9 +31,13 @@ MAX_VALUE_CHARS = 512
 MAX_TOTAL_CHARS = 3_072
 
 _LINE = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_TEAM = _LINE
+_SUBJECT = re.compile(r"[A-Za-z0-9._~:+@-]{1,128}")
 _LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,35}")
 _NOT_IN_CALL_ID = re.compile(r"[^A-Za-z0-9._~-]")
-_KNOWN = frozenset({"token", "line", "language", "consent", "notice_given", "inbound_is", "leg"})
+_KNOWN = frozenset(
+    {"token", "line", "language", "team", "subject", "consent", "notice_given", "inbound_is", "leg"}
+)
 _YES = frozenset({"true", "1", "yes"})
 
 
@@ -48,6 +52,8 @@ class Described:
     inbound: Leg
     single: Leg
     metadata: Mapping[str, object]
+    team: str | None = None
+    subject: str | None = None
     notices: tuple[Notice, ...] = ()
 
     @property
@@ -67,6 +73,8 @@ class Described:
             consent=self.consent,
             notice_given=self.notice_given,
             metadata={**self.metadata, **(extra or {})},
+            team=self.team,
+            subject=self.subject,
         )
 
 
@@ -96,6 +104,8 @@ def describe(parameters: Mapping[str, object], config: CarrierConfig, *, trusted
         inbound=inbound,
         single=_leg(parameters, "leg", tuple(Leg), notices) or config.single,
         metadata=metadata,
+        team=_matching(parameters, "team", _TEAM, notices),
+        subject=_matching(parameters, "subject", _SUBJECT, notices),
         notices=tuple(notices),
     )
 

@@ -7,60 +7,27 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from app.domain import Leg, LineEvent, ModelRef, UtteranceRecord
+from app.records import line_event_body, model_body, record_body
 from app.wire.base import WireError
 
 
-def record_body(record: UtteranceRecord) -> dict[str, object]:
-    """A record as the JSON object every door publishes (socket, REST, SSE, command line)."""
-    quality = record.audio_quality
-    return {
-        "call_id": record.call_id,
-        "leg": record.leg.value,
-        "utterance_id": record.utterance_id,
-        "start_s": record.start_s,
-        "end_s": record.end_s,
-        "scores": None if record.scores is None else dict(record.scores),
-        "emotion": record.emotion,
-        "event": record.event,
-        "event_score": record.event_score,
-        "abstained": record.abstained,
-        "reason": None if record.reason is None else record.reason.value,
-        "detail": record.detail,
-        "not_speech_kind": record.not_speech_kind,
-        "not_speech_name": record.not_speech_name,
-        "confidence": record.confidence,
-        "arousal": record.arousal,
-        "valence": record.valence,
-        "expected_cost": record.expected_cost,
-        "salience": None if record.salience is None else list(record.salience),
-        "model": model_body(record.model),
-        "line_profile": {"id": record.line_profile.id, "n": record.line_profile.n},
-        "audio_quality": {
-            "snr_db": quality.snr_db,
-            "clipped": quality.clipped,
-            "packet_loss": quality.packet_loss,
-            "level_dbfs": quality.level_dbfs,
-            "concealed": quality.concealed,
-            "codec": quality.codec,
-            "jitter_ms": quality.jitter_ms,
-        },
-        "latency_ms": record.latency_ms,
-    }
+def encode_ready(
+    call_id: str,
+    model: ModelRef,
+    unscored: Mapping[Leg, str],
+    legs: Sequence[Leg],
+    resume: str | None = None,
+) -> str:
+    """`ready`: the call is accepted. unscored: the legs that policy forbids to score, and why.
 
-
-def model_body(model: ModelRef) -> dict[str, object]:
-    """Which bundle and head, as a JSON object."""
-    return {"bundle": model.bundle, "version": model.version, "head": model.head}
-
-
-def encode_ready(call_id: str, model: ModelRef, unscored: Mapping[Leg, str], legs: Sequence[Leg]) -> str:
-    """`ready`: the call is accepted. unscored: the legs that policy forbids to score, and why."""
+    resume: the secret with which the call may be taken up again, should it break off.
+    """
     states = {
         leg.value: {"scored": leg not in unscored, "reason": "policy" if leg in unscored else None}
         | {"detail": unscored.get(leg)}
         for leg in legs
     }
-    body = {"call_id": call_id, "model": model_body(model), "resume": None, "legs": states}
+    body = {"call_id": call_id, "model": model_body(model), "resume": resume, "legs": states}
     return _encode("ready", body)
 
 
@@ -83,18 +50,6 @@ def encode_interim(record: UtteranceRecord) -> str:
 def encode_line_event(event: LineEvent) -> str:
     """`line_event`: something heard on the line that is not speech."""
     return _encode("line_event", line_event_body(event))
-
-
-def line_event_body(event: LineEvent) -> dict[str, object]:
-    """What is not speech, as a JSON object."""
-    return {
-        "call_id": event.call_id,
-        "leg": event.leg.value,
-        "kind": event.kind,
-        "name": event.name,
-        "start_s": event.start_s,
-        "end_s": event.end_s,
-    }
 
 
 def encode_warning(call_id: str, code: str, detail: str) -> str:

@@ -68,8 +68,9 @@ def test_keys_guard_results_but_not_health(bundle: Path) -> None:
 
 
 def test_results_are_not_cached(web: Api) -> None:
-    """No proxy and no browser keeps a record."""
-    for path in ("/v1/calls", "/metrics", "/readyz"):
+    """No proxy keeps a record; a browser only what it must ask about each time."""
+    assert web.get("/v1/calls").headers["cache-control"] == "private, no-cache"
+    for path in ("/v1/feedback", "/metrics", "/readyz"):
         assert web.get(path).headers["cache-control"] == "no-store"
     assert web.get("/").headers["cache-control"] == "no-cache"
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import httpx
 
 from app.api.deps import Services
-from app.domain import FloatArray, TokenArray, UtteranceRecord
+from app.domain import FloatArray, TokenArray
 from app.inference.errors import InferenceError
 from app.leg import TokenStream
 from app.main import build_services
-from app.results.memory import MemoryStore
-from app.results.store import CallInfo, StoreError
+from app.results.memory import MemoryBounds, MemoryStore
+from app.results.memory_beside import MemoryDocuments, MemoryQueue
+from app.results.store import StoreAwayError, Stored, StoreError
+from app.results.writes import Write
 from app.settings import Settings
 from app.telemetry.clock import SystemClock
 from tests.support.logs import logged
@@ -55,17 +57,19 @@ def with_broken_first_call(services: Services) -> Services:
 class DeadStore(MemoryStore):
     """A store that keeps nothing and says so."""
 
-    async def open_call(self, call: CallInfo) -> None:
+    async def write(self, writes: Sequence[Write]) -> list[Stored | StoreError]:
         """Fails."""
-        raise StoreError("no connection")
-
-    async def append(self, record: UtteranceRecord) -> None:
-        """Fails."""
-        raise StoreError("no connection")
+        raise StoreAwayError("no connection")
 
     async def ping(self) -> None:
         """Fails."""
-        raise StoreError("no connection")
+        raise StoreAwayError("no connection")
+
+
+def dead_store() -> DeadStore:
+    """One of its kind."""
+    clock = SystemClock()
+    return DeadStore(clock, MemoryBounds(), MemoryDocuments(clock), MemoryQueue(clock))
 
 
 def sample(live: ServerThread, name: str, labels: dict[str, str]) -> float | None:
@@ -91,8 +95,7 @@ def test_a_call_that_cannot_go_on_ends_alone(plain: Settings) -> None:
 def test_scoring_goes_on_without_a_store(plain: Settings) -> None:
     """The client gets its records; `/readyz` says degraded and a metric counts what was lost."""
     services = build_services(plain)
-    store = DeadStore(SystemClock(), max_calls=1, max_records_per_call=1, ttl_s=1)
-    with server(plain, replace(services, store=store)) as live:
+    with server(plain, replace(services, store=dead_store())) as live:
         messages = play(live.stream_url, customer_audio(CLIP_S))
         assert len(of_type(messages, "utterance")) == 1
         ready = httpx.get(f"{live.url}/readyz", trust_env=False)

@@ -24,23 +24,35 @@ class Waiting:
     async def feed(self, event: WireEvent) -> None:
         """Takes it."""
 
+    @property
+    def resume_secret(self) -> str:
+        """None that anybody knows."""
+        return "secret"
+
 
 nothing = Waiting(0.0)
+T = "default"
+
+
+def nobody() -> None:
+    """No socket to end."""
 
 
 def test_calls_are_counted_and_limited() -> None:
     """One id once, and no more calls than allowed; the metrics say the same."""
     metrics = Metrics()
     registry = CallRegistry(2, metrics)
-    with registry.call("a", Waiting(1.5)), registry.call("b", Waiting(2.0)):
-        assert (registry.active, registry.is_live("a"), registry.backlog_s()) == (2, True, 3.5)
+    first, second = Waiting(1.5), Waiting(2.0)
+    with registry.call(T, "a", first, nobody), registry.call(T, "b", second, nobody):
+        assert (registry.active, registry.live(T, "a"), registry.backlog_s()) == (2, first, 3.5)
+        assert registry.live("other", "a") is None
         assert metrics.registry.get_sample_value("kowairo_backlog_seconds") == 3.5
         assert metrics.registry.get_sample_value("kowairo_calls_active") == 2
-        with pytest.raises(CallLiveError), registry.call("a", nothing):
+        with pytest.raises(CallLiveError), registry.call(T, "a", nothing, nobody):
             pass
-        with pytest.raises(TooManyCallsError), registry.call("c", nothing):
+        with pytest.raises(TooManyCallsError), registry.call(T, "c", nothing, nobody):
             pass
-    assert (registry.active, registry.is_live("a")) == (0, False)
+    assert (registry.active, registry.live(T, "a")) == (0, None)
     assert metrics.registry.get_sample_value("kowairo_sheds_total", {"what": "call"}) == 1
 
 
@@ -75,3 +87,50 @@ def test_draining_gives_up_on_those_who_stay() -> None:
             return await registry.drain(0.01)
 
     assert not asyncio.run(scenario())
+
+
+def test_a_superseded_call_is_gone_before_the_next_comes() -> None:
+    """Its socket is ended, and whoever takes it up waits until its end is on record."""
+
+    async def scenario() -> list[str]:
+        registry = CallRegistry(9, Metrics())
+        told, log = asyncio.Event(), []
+
+        async def talking() -> None:
+            with registry.call(T, "a", nothing, told.set):
+                await told.wait()
+                log.append("ended")
+
+        task = asyncio.create_task(talking())
+        await asyncio.sleep(0)
+        await registry.supersede(T, "a")
+        log.append("superseded")
+        await registry.supersede(T, "a")
+        await task
+        return log
+
+    assert asyncio.run(scenario()) == ["ended", "superseded"]
+
+
+def test_calls_may_end_by_themselves_during_the_grace() -> None:
+    """A call that is over in time is not interrupted; one that is not, is."""
+
+    async def scenario(grace_s: float) -> bool:
+        registry = CallRegistry(9, Metrics())
+        told, done = asyncio.Event(), asyncio.Event()
+
+        async def talking() -> None:
+            with registry.connection(told.set):
+                await done.wait()
+
+        task = asyncio.create_task(talking())
+        await asyncio.sleep(0)
+        draining = asyncio.create_task(registry.drain(30, grace_s))
+        if grace_s < 1:
+            await told.wait()
+        done.set()
+        assert await draining
+        await task
+        return told.is_set()
+
+    assert [asyncio.run(scenario(grace_s)) for grace_s in (30.0, 0.01)] == [False, True]

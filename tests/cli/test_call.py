@@ -13,7 +13,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from app.cli.exits import ExitCode
 from app.cli.parser import main
-from app.wire.replies import record_body
+from app.records import record_body
 from tests.support.records import make_record
 
 SUMMARY = {

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.show import message_line, utterance_line
 from app.domain import AbstainReason
-from app.wire.replies import record_body
+from app.records import record_body
 from tests.support.records import make_record
 
 

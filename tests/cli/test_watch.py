@@ -11,7 +11,7 @@ import pytest
 
 from app.cli import watch as watching
 from app.cli.watch import Watch, WatchError, put_json
-from app.client import Message
+from app.playing import Message
 
 Handler = Callable[[httpx.Request], httpx.Response]
 

@@ -14,7 +14,7 @@ import httpx
 from app.audio.g711 import PcmArray
 from app.audio.recording import open_recording
 from app.cli.demo import sample_call
-from app.client import Pace, telephone_frames
+from app.playing import Pace, telephone_frames
 from app.domain import Encoding, Leg
 from app.emulators.base import EmulatedCall
 from app.emulators.carriers import CARRIERS

@@ -75,7 +75,7 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     """Records without what differs from call to call: ids, latency, jitter, the line's name, the file's."""
     kept = []
     for record in records:
-        own = {"type", "file", "call_id", "latency_ms"}
+        own = {"type", "file", "call_id", "latency_ms", "seq", "created_at", "durable"}
         rest = {name: value for name, value in record.items() if name not in own}
         leg_and_index = record["utterance_id"].rsplit(".", 2)[1:]
         rest["audio_quality"] = record["audio_quality"] | {"jitter_ms": None}

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client import Pace
+from app.playing import Pace
 from app.domain import Leg
 from app.emulators.base import EmulatedCall
 from app.emulators.carriers import CARRIERS

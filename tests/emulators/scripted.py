@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request
 
 from app.audio.g711 import PcmArray
-from app.client import Pace
+from app.playing import Pace
 from app.domain import Leg
 from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
 from app.emulators.play import Played, Playing, play

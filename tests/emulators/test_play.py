@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from app.audio.g711 import PcmArray, decode
-from app.client import ClientError, Pace
+from app.playing import ClientError, Pace
 from app.domain import Encoding, Leg
 from app.emulators.audiosocket import AudiosocketEmulator
 from app.emulators.base import EmulatedCall, Emulator, Handshake, Message

@@ -12,7 +12,7 @@ from websockets.http11 import Request, Response
 
 from app.audio.g711 import PcmArray
 from app.audio.recording import RecordingError
-from app.client import ClientError, Pace
+from app.playing import ClientError, Pace
 from app.domain import Leg
 from app.emulators.audiosocket import AudiosocketEmulator
 from app.emulators.base import EmulatedCall, Message

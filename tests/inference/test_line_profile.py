@@ -1,9 +1,8 @@
-"""Line profiles and leg contexts: Welford, shrinkage, files, and the book that threads share."""
+"""Line profiles and leg contexts: Welford, shrinkage, files."""
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from app.inference.line_profile import (
     STD_FLOOR,
     LegContext,
     LineProfile,
-    ProfileBook,
     ProfileError,
     shrink,
 )
+from app.inference.profile_book import ProfileBook
 
 Floats = npt.NDArray[np.float64]
 
@@ -245,71 +244,3 @@ def test_a_leg_context_is_the_plain_mean(values: Floats) -> None:
     assert context.n == len(values)
     expected = values.mean(axis=0) if len(values) else np.zeros(DIM)
     assert context.mean == pytest.approx(expected, rel=1e-9, abs=1e-6)
-
-
-def test_an_unknown_line_is_empty_and_not_remembered() -> None:
-    """Looking at a line does not create it."""
-    book = ProfileBook(DIM)
-    assert (book.get("new").n, book.get("new").id, len(book)) == (0, "new", 0)
-
-
-def test_lines_are_apart() -> None:
-    """Updating one line leaves the others."""
-    book = ProfileBook(DIM)
-    assert book.update("b", np.ones(DIM)).n == 1
-    book.update("a", np.ones(DIM))
-    book.update("b", np.ones(DIM))
-    assert [(line, book.get(line).n) for line in book.ids()] == [("a", 1), ("b", 2)]
-
-
-def test_updates_from_many_threads_all_count() -> None:
-    """No update is lost, and the mean is that of all of them."""
-    book = ProfileBook(DIM)
-    values = np.random.default_rng(1).normal(size=(2000, DIM))
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda value: book.update("line", value), values))
-    _assert_same(book.get("line"), LineProfile.from_embeddings(values))
-
-
-def test_freeze_thaw_and_reset() -> None:
-    """A frozen line stays as it is, a thawed one learns, a reset one is gone."""
-    book = ProfileBook(DIM)
-    book.update("a", np.ones(DIM))
-    book.set_frozen("a", True)
-    assert book.update("a", np.ones(DIM)).n == 1
-    book.set_frozen("a", False)
-    assert book.update("a", np.ones(DIM)).n == 2
-    book.reset("a")
-    book.reset("a")
-    assert book.ids() == []
-
-
-def test_export_and_import_under_another_name() -> None:
-    """What one book exports another imports, under the name that it chooses."""
-    book = ProfileBook(DIM, "tiny/0.0.1")
-    book.update("a", np.ones(DIM))
-    other = ProfileBook(DIM, "tiny/0.0.1")
-    assert other.import_json("b", book.export_json("a")).n == 1
-    assert other.get("b").id == "b"
-    with pytest.raises(ProfileError, match="embeddings are not comparable"):
-        ProfileBook(DIM, "tiny/0.0.2").import_json("b", book.export_json("a"))
-
-
-def test_a_full_book_forgets_the_line_longest_unused() -> None:
-    """Client-made names cannot fill the memory; what is in use or frozen is kept."""
-    book = ProfileBook(DIM, max_lines=3)
-    for line in ("frozen", "old", "used"):
-        book.update(line, np.ones(DIM))
-    book.set_frozen("frozen", True)
-    book.get("old")
-    book.get("used")
-    book.update("new", np.ones(DIM))
-    assert book.ids() == ["frozen", "new", "used"]
-
-
-def test_a_book_full_of_frozen_lines_takes_no_new_one() -> None:
-    """Where every line is frozen a new one is scored cold each time rather than displacing them."""
-    book = ProfileBook(DIM, max_lines=1)
-    book.set_frozen("a", True)
-    book.update("b", np.ones(DIM))
-    assert book.ids() == ["a"]

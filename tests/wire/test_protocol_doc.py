@@ -15,7 +15,8 @@ import pytest
 
 from app.audio.tones import ToneKind
 from app.domain import Encoding, FloatArray, Leg, LineEvent, LineRef, ModelRef, Utterance, UtteranceRecord
-from app.inference.line_profile import LegContext, LineProfile, ProfileBook
+from app.inference.line_profile import LegContext, LineProfile
+from app.inference.profile_book import ProfileBook
 from app.pipeline import (
     CallPipeline,
     Interim,
@@ -27,6 +28,7 @@ from app.pipeline import (
     SpeechStarted,
     Summary,
 )
+from app.records import record_body
 from app.wire.base import Audio, CloseCode, Start, Stop, WireError
 from app.wire.native import (
     MAX_MESSAGE_BYTES,
@@ -40,7 +42,6 @@ from app.wire.native import (
     encode_summary,
     encode_utterance,
     encode_warning,
-    record_body,
 )
 from app.wire.replies import encode_key, encode_pause
 from tests.support.calls import interleaved, parts, talk
@@ -50,6 +51,8 @@ from tests.wire.test_replies import SCORED
 DOC = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 AUDIO = re.compile(r"\(audio: (?P<legs>.*)\)")
 TURN = re.compile(r"(\d+) ms of (silence|speech)")
+MADE_AT = 1_795_860_000.0
+SECRET = "7Qm0Zb3xWk5tPq1LrV8sYc2nDe4uFgHi"
 START = '{"type":"start","encoding":"pcm_mulaw","sample_rate":8000,"channels":["customer"]}'
 
 
@@ -142,10 +145,11 @@ def timed(record: UtteranceRecord) -> UtteranceRecord:
     return replace(record, audio_quality=replace(record.audio_quality, jitter_ms=0.4))
 
 
-def reply(call_id: str, event: ServerEvent) -> str:
-    """An event as the service sends it."""
+def reply(call_id: str, event: ServerEvent, seq: int) -> str:
+    """An event as the service sends it; seq: the number of the next record."""
     if isinstance(event, UtteranceRecord):
-        return encode_utterance(timed(replace(event, latency_ms=41.7)))
+        kept = replace(event, latency_ms=41.7, seq=seq, created_at=MADE_AT + event.end_s, durable=True)
+        return encode_utterance(timed(kept))
     if isinstance(event, SpeechStarted):
         return encode_speech_start(call_id, event.leg, event.utterance_id, event.start_s)
     if isinstance(event, LineEvent):
@@ -167,6 +171,7 @@ def converse(client: list[str]) -> list[list[dict[str, Any]]]:
     protocol, calls = NativeProtocol(), list[CallPipeline]()
     shared = PipelineParts(parts(), DocScorer(), ProfileBook(1))
     answers = []
+    records = 0
     for text in client:
         audio = AUDIO.fullmatch(text)
         if audio is None:
@@ -180,7 +185,9 @@ def converse(client: list[str]) -> list[list[dict[str, Any]]]:
                 call = shared.open(event.call)
                 calls.append(call)
                 legs = event.call.format.channels
-                said.append(encode_ready(event.call.call_id, shared.scorer.model, call.unscored, legs))
+                said.append(
+                    encode_ready(event.call.call_id, shared.scorer.model, call.unscored, legs, SECRET)
+                )
                 continue
             call = calls[0]
             if isinstance(event, Audio):
@@ -189,7 +196,9 @@ def converse(client: list[str]) -> list[list[dict[str, Any]]]:
                 made = call.stop()
             else:
                 made = call.control(event)
-            said += [reply(call.start.call_id, answer) for answer in made]
+            for answer in made:
+                said.append(reply(call.start.call_id, answer, records + 1))
+                records += isinstance(answer, UtteranceRecord)
         answers.append([json.loads(text) for text in said])
     return answers
 
@@ -282,7 +291,14 @@ def test_every_field_is_on_the_page() -> None:
     audio = said["summary"]["legs"]["customer"]["audio"]
     assert names("#### The account of a leg") == list(audio)
     read = {"encoding", "sample_rate", "channels", "call_id", "line", "language", "interim", "salience"}
-    assert set(names("### start")) == read | {"consent", "notice_given", "metadata"}
+    assert set(names("### start")) == read | {
+        "consent",
+        "notice_given",
+        "metadata",
+        "team",
+        "subject",
+        "resume",
+    }
 
 
 def test_the_legs_of_the_page_are_those_of_the_service() -> None:

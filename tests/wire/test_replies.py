@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import AbstainReason, AudioQuality, Leg, LineEvent, LineRef, ModelRef, UtteranceRecord
+from app.records import record_body
 from app.wire.base import CloseCode, WireError
 from app.wire.native import (
     encode_error,
@@ -20,7 +21,6 @@ from app.wire.native import (
     encode_summary,
     encode_utterance,
     encode_warning,
-    record_body,
 )
 
 MODEL = ModelRef("kowairo-8k", "0.1.0", "default")
@@ -44,6 +44,9 @@ SCORED = UtteranceRecord(
     line_profile=LineRef("default", 3),
     audio_quality=AudioQuality(20.5, 0.0, 0.02, -24.5, 0.01, "pcm_mulaw/8000", 3.2),
     latency_ms=12.5,
+    seq=1,
+    created_at=1_795_860_002.06,
+    durable=True,
 )
 
 
@@ -52,6 +55,7 @@ def test_a_record_has_every_documented_field() -> None:
     assert json.loads(encode_utterance(SCORED)) == {
         "type": "utterance",
         "call_id": "c",
+        "seq": 1,
         "leg": "customer",
         "utterance_id": "c.customer.0000",
         "start_s": 0.4,
@@ -82,6 +86,8 @@ def test_a_record_has_every_documented_field() -> None:
             "jitter_ms": 3.2,
         },
         "latency_ms": 12.5,
+        "created_at": "2026-11-28T10:00:02.060Z",
+        "durable": True,
     }
 
 

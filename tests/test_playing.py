@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from app.audio.g711 import decode, float_to_pcm, pcm_to_float
 from app.audio.recording import RecordingError, open_recording
 from app.audio.resample import resample_whole
-from app.client import ClientError, Message, Pace, play_call, telephone_frames, telephone_messages
+from app.playing import ClientError, Message, Pace, play_call, telephone_frames, telephone_messages
 from app.domain import Encoding
 
 Script = Callable[[ServerConnection], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""A client of the native protocol: plays recordings into `/v1/stream` at the pace of a telephone."""
+"""Plays recordings into `/v1/stream` at the pace of a telephone: a client of the native protocol."""
 
 from __future__ import annotations
 

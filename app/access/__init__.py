@@ -1,0 +1,1 @@
+"""Who may do what, for which tenant: principals, keys, tokens and limits."""

@@ -1,0 +1,1 @@
+"""What machines read of the interface: OpenAPI, AsyncAPI and the JSON Schemas of every message."""

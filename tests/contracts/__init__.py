@@ -1,0 +1,1 @@
+"""What the published contracts say is what the service does."""
