@@ -5,7 +5,7 @@ PORT ?= 8000
 # Which ONNX runtime: cpu or gpu (NVIDIA). They exclude each other; changing it swaps the one in .venv.
 EXTRA ?= cpu
 VENV ?= .venv
-# More arguments for pytest, for example: make test ARGS='-k wire -x'
+# More arguments for pytest or the benchmark, for example: make test ARGS='-k wire -x'
 ARGS ?=
 
 PY := $(VENV)/bin/python
@@ -15,11 +15,11 @@ TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 BASELINES := $(VENV)/.installed-$(EXTRA)-train-dev-teachers-baselines
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench lock sbom audit dashboard image-lint asterisk clean
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench bench-records lock sbom audit dashboard image-lint asterisk clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  variables: HOST=$(HOST) PORT=$(PORT) EXTRA=$(EXTRA) (cpu or gpu) ARGS='…' (for pytest)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  variables: HOST=$(HOST) PORT=$(PORT) EXTRA=$(EXTRA) (cpu or gpu) ARGS='…' (for pytest and bench-records)"
 
 run: $(SERVING) ## set up, start the service, play the sample call into it and go on serving
 	@$(PY) -m app demo --host $(HOST) --port $(PORT)
@@ -61,6 +61,9 @@ evaluate: $(BASELINES) ## measure a run's bundle and the baselines, write report
 
 bench: $(SERVING) ## what a second of one leg costs, stage by stage, as ratios of one run
 	$(PY) -m bench.hot_path
+
+bench-records: $(SERVING) ## what storing, telling and polling records cost, against plain ways (ARGS='…'; needs redis-server)
+	$(PY) -m bench.records $(ARGS)
 
 lock: $(SERVING) ## pin what the images install, with hashes: deploy/requirements-{cpu,gpu}.txt
 	sh scripts/lock.sh $(VENV)

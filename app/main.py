@@ -37,6 +37,16 @@ from app.api import (
     webhooks,
 )
 from app.api.auth import make_access
+from app.api.building import (
+    make_delivery,
+    make_engine,
+    make_hub,
+    make_privacy,
+    make_publisher,
+    make_stores,
+    salt_of,
+    tracer_of,
+)
 from app.api.deps import Services
 from app.api.doors import make_doors
 from app.api.edge import BodyLimit, LocalHostOnly, RequestObserver, SecurityHeaders
@@ -45,28 +55,17 @@ from app.api.expected import ExpectedCalls
 from app.api.housekeeping import housekeeping
 from app.api.limits import RateHeaders
 from app.api.pages import install_pages
-from app.api.protocol import call_body
 from app.api.registry import CallRegistry
 from app.api.server import bind, make_server
 from app.api.uploads import UploadDesk
-from app.delivery.config import DeliveryConfig
-from app.delivery.desk import DeliveryDesk
-from app.delivery.desk import Stores as DeliveryStores
-from app.engine import load_engine
 from app.lines import ProfileKeeper
-from app.privacy.desk import build_privacy
-from app.results.counts import StoreCounts
-from app.results.opening import open_stores
-from app.results.publish import LiveEvent, Publisher
-from app.settings import Settings, SettingsError
+from app.settings import Settings
 from app.telemetry.clock import Clock, SystemClock
 from app.telemetry.logs import configure_logs, get_logger
 from app.telemetry.metrics import Metrics
-from app.telemetry.tracing import Tracer, TracingError, make_tracer
 from app.wire.carriers import CARRIERS
 
 OWNER_BYTES = 8
-SALT_BYTES = 32
 
 DESCRIPTION = (
     "Kowairo says, utterance by utterance, how a speaker on a telephone call sounds. Live calls come in over the "
@@ -88,28 +87,12 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     metrics = Metrics()
     doors = make_doors(settings, CARRIERS)
     tracer = tracer_of(settings)
-    engine = load_engine(settings, on_batch=metrics.encoder_batch_size.observe, tracer=tracer)
-    metrics.describe_bundle(
-        name=engine.model.bundle,
-        version=engine.model.version,
-        variant=engine.variant,
-        provider=engine.provider,
-    )
-    upload, feed, socket = settings.upload, settings.live, settings.carriers.audiosocket
-    stores = open_stores(settings.store, clock, StoreCounts(metrics), call_body)
+    engine = make_engine(settings, metrics, tracer)
+    stores = make_stores(settings, clock, metrics)
     owner = secrets.token_hex(OWNER_BYTES)
-    publisher = Publisher(
-        max_subscribers=feed.max_subscribers,
-        queue_events=feed.queue_events,
-        on_drop=metrics.live_dropped.inc,
-    )
-
-    def erased(tenant: str, call_id: str, position: int | None) -> None:
-        body = {"call_id": call_id}
-        publisher.publish(LiveEvent("call_erased", call_id, body, tenant, position=position))
-
-    profiles = engine.parts.profiles
-    metrics.line_drift_max.set_function(engine.drift_max)
+    publisher = make_publisher(settings, metrics)
+    delivery = make_delivery(settings, stores, clock, metrics, owner=owner)
+    inference, upload, socket = settings.inference, settings.upload, settings.carriers.audiosocket
     return Services(
         settings=settings,
         clock=clock,
@@ -123,26 +106,14 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
         queue=stores.queue,
         journal=stores.journal,
         stores=stores,
-        privacy=build_privacy(
-            settings,
-            (stores.results, stores.documents, stores.queue, stores.journal),
-            clock,
-            metrics,
-            owner=owner,
-            told=erased,
-        ),
-        delivery=DeliveryDesk(
-            DeliveryStores(stores.results, stores.documents, stores.queue),
-            DeliveryConfig(**settings.delivery.model_dump()),
-            clock,
-            metrics,
-            owner=owner,
-        ),
-        lines=ProfileKeeper(profiles, stores.documents, clock, flush_s=settings.inference.lines_flush_s),
+        privacy=make_privacy(settings, stores, publisher, delivery, clock, metrics, owner=owner),
+        delivery=delivery,
+        lines=ProfileKeeper(engine.parts.profiles, stores.documents, clock, flush_s=inference.lines_flush_s),
         publisher=publisher,
+        hub=make_hub(settings, stores, publisher, clock, metrics, owner=owner),
         registry=CallRegistry(settings.stream.max_calls, metrics),
         engine=engine,
-        pool=ThreadPoolExecutor(settings.inference.workers, thread_name_prefix="kowairo-call"),
+        pool=ThreadPoolExecutor(inference.workers, thread_name_prefix="kowairo-call"),
         uploads=UploadDesk(workers=upload.workers, max_pending=upload.max_pending, metrics=metrics),
         doors=doors,
         expected_calls=ExpectedCalls(clock, socket.registration_ttl_s, socket.max_registrations),
@@ -161,6 +132,7 @@ async def running(parts: Services) -> AsyncIterator[None]:
         housekeeping(parts),
         parts.privacy.running(),
         parts.lines.running(),
+        contextlib.nullcontext() if parts.hub is None else parts.hub.running(),
         _in_background(parts.delivery.run, parts.delivery.close),
         audiosocket.listening(parts),
     ):
@@ -276,30 +248,6 @@ def _close(services: Services) -> None:
     services.uploads.close()
     services.engine.close()
     services.tracer.close()
-
-
-def tracer_of(settings: Settings) -> Tracer:
-    """What the site wants traced.
-
-    Raises:
-        SettingsError: the packages for it are missing.
-    """
-    tracing = settings.tracing
-    try:
-        return make_tracer(
-            enabled=tracing.enabled,
-            endpoint=tracing.endpoint,
-            sample_ratio=tracing.sample_ratio,
-            service_name=tracing.service_name,
-        )
-    except TracingError as error:
-        raise SettingsError(f"KOWAIRO_TRACING__ENABLED: {error}") from None
-
-
-def salt_of(settings: Settings) -> bytes:
-    """What makes calls opaque in traces and logs."""
-    salt = settings.tracing.salt
-    return secrets.token_bytes(SALT_BYTES) if salt is None else salt.get_secret_value().encode()
 
 
 def _version() -> str:

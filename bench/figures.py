@@ -25,26 +25,26 @@ class BenchError(Exception):
 class Sizes:
     """How much is done. folder: where Redis and spools keep their files; its disk is what is measured.
 
-    calls: that write at the same time; records: that each of them writes, in each of `rounds`, of which the best counts.
-    lone_writes: one at a time, for latencies. viewers, events: of the fan-out; events_per_s for window_s: where their
-    latency is measured. stored, few: calls that are held while polls are made. polls: of each kind at most, within poll_s.
-    measured: records whose memory is measured. away_s, load_per_s: of the outage of Redis.
+    calls: that write at the same time; records: that each of them writes, in each of `rounds`, of which the best
+    counts. lone_writes: one at a time, for latencies. viewers, events: of the fan-out; events_per_s for window_s:
+    where their latency is measured. stored, few: calls that are held while polls are made. polls: of each kind at
+    most, within poll_s. measured: records whose memory is measured. away_s, load_per_s: of the outage of Redis.
     """
 
     folder: Path
     bundle: Path = BUNDLE
     calls: int = 64
-    records: int = 60
+    records: int = 50
     rounds: int = 3
     lone_writes: int = 300
     viewers: int = 200
-    events: int = 300
+    events: int = 200
     events_per_s: float = 20.0
-    window_s: float = 5.0
+    window_s: float = 4.0
     stored: int = 100_000
     few: int = 1_000
     polls: int = 1_000
-    poll_s: float = 6.0
+    poll_s: float = 4.0
     measured: int = 5_000
     away_s: float = 5.0
     load_per_s: float = 200.0

@@ -43,9 +43,7 @@ class Pair:
     def figures(self, part: str, what: str, against: str) -> Iterator[Figure]:
         """Records in a second, and processor time for each."""
         n = self.records
-        yield Figure(
-            part, f"{what}, records", n / self.ours.wall_s, "1/s", n / self.plain.wall_s, against
-        )
+        yield Figure(part, f"{what}, records", n / self.ours.wall_s, "1/s", n / self.plain.wall_s, against)
         cpu = 1e6 * self.ours.cpu_s / n, 1e6 * self.plain.cpu_s / n
         yield Figure(part, f"{what}, processor time of a record", cpu[0], "µs", cpu[1], against)
 

@@ -132,15 +132,14 @@ class Service:
     async def tell(self, events: int, per_second: float | None) -> dict[str, Any]:
         """A call makes records, as `app.api.runner` has them stored and told. per_second None: as fast as it can."""
         recorder = await self._opened()
-        publisher = self._services.publisher
         began, cpu = time.monotonic(), time.process_time()
         for number in range(events):
             await _pace(began, number, per_second)
-            while per_second is None and publisher.most_waiting > _MOST_WAITING:
-                await asyncio.sleep(0)
+            if per_second is None:
+                await self._taken(_MOST_WAITING)
             await recorder.record(made_record(recorder.info.call_id, number + 1, 1e3 * time.monotonic()))
-        while per_second is None and publisher.most_waiting > 0:
-            await asyncio.sleep(0.001)
+        if per_second is None:
+            await self._taken(0)
         spent = {"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - began}
         await recorder.close("completed", {})
         return spent
@@ -185,6 +184,13 @@ class Service:
             "waiting": services.publisher.most_waiting,
             "dropped": dropped or 0.0,
         }
+
+    async def _taken(self, most: int) -> None:
+        """Waits until no viewer is further behind than so many events."""
+        while True:
+            if self._services.publisher.most_waiting <= most:
+                return
+            await asyncio.sleep(0)
 
     async def _opened(self) -> CallRecorder:
         self._calls += 1

@@ -140,7 +140,8 @@ class Access:
             current = await self._authenticator.still(admission)
             if isinstance(current, Refusal):
                 return current
-            if current.principal.scopes < admission.principal.scopes:
+            now, before = current.principal, admission.principal
+            if now.tenant != before.tenant or not now.scopes >= before.scopes:
                 return Refusal(Reason.MISSING_SCOPE)
 
     def wrong_credentials(self, connection: HTTPConnection) -> float:

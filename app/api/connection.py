@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from app.api.auth import limit_wire_error
 from app.api.deps import Services
 from app.api.endings import (
     COMPLETED,
@@ -23,6 +24,7 @@ from app.api.endings import (
     overloaded,
     refused,
 )
+from app.api.limits import TenantLimitError
 from app.api.messages import reply_text
 from app.api.registry import CallLiveError, DrainingError, TooManyCallsError
 from app.api.resumption import take_up
@@ -33,7 +35,7 @@ from app.domain import CallStart
 from app.pipeline import PauseChanged, ServerEvent
 from app.results.store import CallExistsError
 from app.telemetry.logs import get_logger
-from app.wire.base import CloseCode, Reply, Start, Stop, WireError, WireEvent
+from app.wire.base import Audio, CloseCode, Reply, Start, Stop, WireError, WireEvent
 from app.wire.carrier import CarrierProtocol, Payload
 from app.wire.replies import encode_ready
 
@@ -192,12 +194,19 @@ class Connection:
 
     async def _placed(self, runner: CallRunner) -> Ending:
         start = runner.start
-        with self._services.registry.call(
-            start.tenant, start.call_id, runner, lambda: self._interrupt(SUPERSEDED)
-        ):
-            self._call_id = start.call_id
-            await runner.open()
-            return await self._converse(runner)
+        limits = self._services.access.limits
+        try:
+            with (
+                limits.call(start.tenant),
+                self._services.registry.call(
+                    start.tenant, start.call_id, runner, lambda: self._interrupt(SUPERSEDED)
+                ),
+            ):
+                self._call_id = start.call_id
+                await runner.open()
+                return await self._converse(runner)
+        except TenantLimitError as error:
+            raise limit_wire_error(error) from None
 
     async def _converse(self, runner: CallRunner) -> Ending:
         """Reads while the runner works; whatever ends the reading, the runner finishes what it has."""
@@ -246,14 +255,30 @@ class Connection:
     async def _take_held_back(self, runner: CallRunner) -> None:
         """What the protocol held back (to put it in order) is still heard when the call ends without a farewell."""
         for event in self._protocol.lost():
-            if not isinstance(event, Stop):
-                await self._take(event, runner)
+            if not isinstance(event, Stop | Reply):
+                await runner.feed(event)
 
     async def _take(self, event: WireEvent, runner: CallRunner | None = None) -> None:
         if isinstance(event, Reply):
             await self._say(event.payload)
         elif runner is not None:
+            self._count(event, runner)
             await runner.feed(event)
+
+    def _count(self, event: WireEvent, runner: CallRunner) -> None:
+        """Counts audio against what its tenant may bring.
+
+        Raises:
+            WireError: `rate_limited`.
+        """
+        if isinstance(event, Audio):
+            limits, start = self._services.access.limits, runner.start
+            legs = len(start.format.tracks[event.packet.track])
+            if not limits.audio(start.tenant, runner.seconds_of(event) * legs):
+                try:
+                    limits.check_audio(start.tenant)
+                except TenantLimitError as error:
+                    raise limit_wire_error(error) from None
 
     async def _say_waiting(self) -> None:
         """The replies that came with the last event."""

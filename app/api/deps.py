@@ -23,6 +23,7 @@ from app.engine import Engine
 from app.lines import ProfileKeeper
 from app.privacy.desk import Privacy
 from app.results.documents import DocumentStore, Journal, WorkQueue
+from app.results.hub import Hub
 from app.results.opening import Stores
 from app.results.publish import Publisher
 from app.results.store import ResultStore
@@ -38,7 +39,8 @@ class Services:
 
     tracer, trace_salt: spans, and what makes calls opaque in them. owner: this process, as a random text. store,
     documents, queue, journal: what is kept; stores: all of it, and how it stands. privacy: erasure, retention, the
-    audit log. delivery: webhooks and alerts. lines: profiles that all processes share. pool: threads in which live
+    audit log. delivery: webhooks and alerts. lines: profiles that all processes share. hub: to other processes.
+    pool: threads in which live
     calls are worked on. uploads: the place of uploaded recordings, apart from it. doors: the carriers as configured.
     expected_calls: announced AudioSocket calls.
     """
@@ -59,6 +61,7 @@ class Services:
     delivery: DeliveryDesk
     lines: ProfileKeeper
     publisher: Publisher
+    hub: Hub | None
     registry: CallRegistry
     engine: Engine
     pool: Executor

@@ -123,9 +123,13 @@ def _subscribed(services: Services, tenant: str, which: LiveFilter, call_feed: s
             503, "too_many_feeds", "No more live feeds", str(error), {"Retry-After": "10"}
         ) from None
     except PublisherClosedError:
-        raise ProblemError(
-            503, "draining", "The service shuts down", "try again elsewhere", {"Retry-After": "1"}
-        ) from None
+        raise draining() from None
+
+
+def draining() -> ProblemError:
+    """The refusal at a shutdown."""
+    detail = "connect again: another process will answer"
+    return ProblemError(503, "draining", "The service shuts down", detail, {"Retry-After": "1"})
 
 
 def _options(services: Services) -> ViewOptions:

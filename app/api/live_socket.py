@@ -17,9 +17,10 @@ from app.access.principal import Principal, Scope
 from app.api.auth import AccessError, access_problem, access_wire_error
 from app.api.deps import Services, get_services
 from app.api.errors import ProblemError
-from app.api.live_opening import OpenedFeed, open_call, open_feed
+from app.api.live_opening import OpenedFeed, draining, open_call, open_feed
 from app.api.live_query import CallQuery, FeedQuery, read_query
 from app.api.live_wire import ws_event, ws_keepalive
+from app.api.registry import DrainingError
 from app.api.transport import PeerGoneError, WebSocketTransport
 from app.results.store import CallNotFoundError, StoreError
 from app.telemetry.clock import Clock
@@ -92,10 +93,21 @@ async def _serve(websocket: WebSocket, opener: Opener) -> None:
         return
     with opened.subscription, services.metrics.live_subscribers.track_inprogress():
         try:
-            await websocket.accept(subprotocol=chosen_subprotocol(websocket.scope.get("subprotocols") or ()))
-        except (WebSocketDisconnect, RuntimeError):
-            return  # the client went meanwhile
-        await LiveSocket(websocket, services, admission, opened).serve()
+            # A shutdown waits until the viewer was told.
+            with services.registry.connection(opened.subscription.close):
+                if await _accepted(websocket):
+                    await LiveSocket(websocket, services, admission, opened).serve()
+        except DrainingError:
+            await websocket.send_denial_response(draining().response())
+
+
+async def _accepted(websocket: WebSocket) -> bool:
+    """Accepts the upgrade; False where the client went meanwhile."""
+    try:
+        await websocket.accept(subprotocol=chosen_subprotocol(websocket.scope.get("subprotocols") or ()))
+    except (WebSocketDisconnect, RuntimeError):
+        return False
+    return True
 
 
 def _problem(error: AccessError | ProblemError | StoreError) -> ProblemError:

@@ -54,5 +54,7 @@ def _body(event: LiveEvent) -> bytes:
 
 
 def _ws(event: LiveEvent) -> str:
-    own = {"type": event.type, "seq": event.seq, "position": event.position}
+    # An alert's body has the number of the record that raised it.
+    seq = event.body.get("seq") if event.seq is None else event.seq
+    own = {"type": event.type, "seq": seq, "position": event.position}
     return orjson.dumps({**own, **event.body, **own}).decode()

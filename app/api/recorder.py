@@ -82,7 +82,8 @@ class CallRecorder:
         record = replace(record, seq=self._seq, created_at=round(self._services.clock.now(), 3))
         info = self.info
         writes: list[Write] = [AppendRecord(info.tenant, record, info.owner)]
-        writes += await self._services.delivery.follow_ups(info.tenant, info, record)
+        likely = replace(record, durable=self._services.stores.durable)
+        writes += await self._services.delivery.follow_ups(info.tenant, info, likely)
         stored = await self._write("append", writes)
         record = replace(record, durable=stored.durable)
         self.info = replace(info, utterances=self._seq)
@@ -130,9 +131,12 @@ class CallRecorder:
         """Stores an event of the call, and what follows from it; then tells it."""
         services, info = self._services, self.info
         event = CallEvent(kind, body, services.clock.now())
-        follow_ups = await services.delivery.follow_ups(info.tenant, info, event)
-        stored = await self._write(operation, [write, *follow_ups])
+        stored = await self._write(operation, [write])
         self._tell(kind, body, stored)
+        # Afterwards: a call that is refused (its id is taken) must not be announced.
+        follow_ups = await services.delivery.follow_ups(info.tenant, info, event)
+        if follow_ups:
+            await self._write(operation, follow_ups)
 
     def _tell(self, kind: str, body: Mapping[str, Any], stored: Stored, seq: int | None = None) -> None:
         event = LiveEvent(kind, self.info.call_id, body, position=stored.position, seq=seq)

@@ -105,7 +105,7 @@ class CallRunner:
         seconds, arrived = 0.0, self._services.clock.monotonic()
         if isinstance(event, Audio):
             audio = self.start.format
-            seconds = len(event.packet.payload) / self._bytes_per_s
+            seconds = self.seconds_of(event)
             self._services.metrics.packets.inc()
             for leg in audio.tracks[event.packet.track]:
                 self._services.metrics.audio_seconds.labels(leg.value).inc(seconds)
@@ -118,6 +118,10 @@ class CallRunner:
             for meter in self._jitter:
                 meter.restart(event.sample_rate_hz)
         await self._inbox.put(Piece(event, arrived, seconds, self._jitter_ms()))
+
+    def seconds_of(self, event: Audio) -> float:
+        """How long the audio is, on each of its legs."""
+        return len(event.packet.payload) / self._bytes_per_s
 
     def end_input(self) -> None:
         """Says that nothing more will come."""

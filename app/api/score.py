@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.datastructures import UploadFile
 
-from app.access.principal import Scope
+from app.access.principal import Principal, Scope
 from app.accounting import CallSummary
+from app.api.auth import limit_problem
 from app.api.deps import ServicesDep, requires
 from app.api.errors import ProblemError
+from app.api.limits import TenantLimitError
 from app.api.protocol import Problem, ScoreBody
 from app.audio.recording import Recording, RecordingError, open_recording
-from app.domain import CallStart, Leg, UtteranceRecord
+from app.domain import DEFAULT_TENANT, CallStart, Leg, UtteranceRecord
 from app.engine import Engine
 from app.inference.errors import InferenceError
 from app.pipeline import SessionWarning
@@ -24,7 +26,7 @@ from app.recorded import recording_start, score_recording, score_whole
 from app.records import record_body
 from app.wire.native import random_call_id
 
-router = APIRouter(prefix="/v1", tags=["score"], dependencies=[Depends(requires(Scope.INGEST))])
+router = APIRouter(prefix="/v1", tags=["score"])
 
 _NAME = r"^[A-Za-z0-9._~-]{1,64}$"
 _CALL_ID = r"^[A-Za-z0-9._~-]{1,128}$"
@@ -59,6 +61,7 @@ class UploadOptions:
     salience: bool
     consent: bool
     notice_given: bool
+    tenant: str = DEFAULT_TENANT
 
 
 def upload_options(
@@ -105,26 +108,37 @@ def parse_legs(text: str | None) -> tuple[Leg, ...] | None:
     "/score", summary="Score a recording", response_model=ScoreBody, responses=_PROBLEMS, openapi_extra=_BODY
 )
 async def score(
-    request: Request, services: ServicesDep, options: Annotated[UploadOptions, Depends(upload_options)]
+    request: Request,
+    services: ServicesDep,
+    principal: Annotated[Principal, Depends(requires(Scope.INGEST))],
+    options: Annotated[UploadOptions, Depends(upload_options)],
 ) -> dict[str, Any]:
     """Scores a file in any format that soundfile reads (WAV, FLAC, Ogg, MP3, …), one or two channels.
 
     Send it as the body or as the form field `file`. It is treated as a live call would be, from its line's
     profile on, and is not kept: neither the audio nor the records.
     """
+    options = replace(options, tenant=principal.tenant)
+    limits = services.access.limits
+    try:
+        limits.check_audio(principal.tenant)
+    except TenantLimitError as error:
+        raise limit_problem(error) from None
+    await services.lines.open(options.tenant, options.line)
     with services.uploads.place():
         payload = await read_upload(request)
         work = partial(
             score_upload, payload, options, services.engine, services.settings.upload.max_duration_s
         )
         try:
-            records, rest = await services.uploads.run(work)
+            records, rest, seconds = await services.uploads.run(work)
         except RecordingError as error:
             raise unusable(error) from None
         except InferenceError as error:
             raise ProblemError(
                 500, "scoring_failed", "The recording could not be scored", str(error)
             ) from error
+    limits.audio(principal.tenant, seconds)  # more than is left is paid back later
     for record in records:
         services.metrics.count_utterance(emotion=record.emotion, reason=record.reason, event=record.event)
     return {"items": [record_body(record) for record in records], **rest}
@@ -149,8 +163,8 @@ async def read_upload(request: Request) -> bytes:
 
 def score_upload(
     payload: bytes, options: UploadOptions, engine: Engine, max_duration_s: float
-) -> tuple[list[UtteranceRecord], dict[str, Any]]:
-    """Scores a recording held in memory: its records, and the rest of a `ScoreBody`.
+) -> tuple[list[UtteranceRecord], dict[str, Any], float]:
+    """Scores a recording held in memory: its records, the rest of a `ScoreBody`, and its seconds over all legs.
 
     Raises:
         RecordingError: it cannot be scored.
@@ -162,7 +176,8 @@ def score_upload(
     with open_recording(payload, max_duration_s) as recording:
         start = _start(recording, options)
         if options.whole:
-            return [score_whole(recording, start, engine.parts)], {"summary": None, "warnings": []}
+            record = score_whole(recording, start, engine.parts)
+            return [record], {"summary": None, "warnings": []}, record.end_s
         for event in score_recording(recording, start, engine.parts):
             if isinstance(event, UtteranceRecord):
                 records.append(event)
@@ -170,11 +185,12 @@ def score_upload(
                 warnings.append({"code": event.code, "detail": event.detail})
             elif isinstance(event, CallSummary):
                 summary = event.body()
-    return records, {"summary": summary, "warnings": warnings}
+    seconds = 0.0 if summary is None else float(summary["duration_s"]) * len(start.format.channels)
+    return records, {"summary": summary, "warnings": warnings}, seconds
 
 
 def _start(recording: Recording, options: UploadOptions) -> CallStart:
-    return recording_start(
+    start = recording_start(
         recording,
         options.call_id,
         legs=options.legs,
@@ -183,6 +199,7 @@ def _start(recording: Recording, options: UploadOptions) -> CallStart:
         consent=options.consent,
         notice_given=options.notice_given,
     )
+    return replace(start, tenant=options.tenant)
 
 
 def unusable(error: RecordingError) -> ProblemError:

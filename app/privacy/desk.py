@@ -93,7 +93,7 @@ def build_privacy(
         clock: says when.
         metrics: counts.
         owner: this process, for the feed.
-        told: hears of each call that was erased, for the viewers of this process.
+        told: hears of each call that was erased, for viewers and webhooks.
     """
     own, (store, documents, queue, journal) = settings.privacy, stores
     secrets = PrivacySecrets.from_settings(

@@ -26,6 +26,7 @@ from app.records import rfc3339
 from app.results.documents import DocumentNotFoundError, DocumentStore, Job, WorkQueue
 from app.results.store import (
     CallActiveError,
+    CallInfo,
     CallNotFoundError,
     Page,
     ResultStore,
@@ -46,8 +47,8 @@ RETRY_S = 5.0
 CLAIMED = 16
 MAX_ACCEPTED = 1_000
 
-Told = Callable[[str, str, int | None], None]
-"""Takes the tenant, the call and the position of its end in the feed."""
+Told = Callable[[str, str, int | None, CallInfo | None], Awaitable[None]]
+"""Takes the tenant, the call's id, the position of its end in the feed, and the call as it was, if it was held."""
 
 
 class ErasureNotFoundError(Exception):
@@ -77,7 +78,7 @@ class Erasures:
         store: calls. documents: receipts, and what belongs to calls. queue: erasures that are not finished.
         audit: is told, and waited for. secrets: makes pseudonyms. signer: signs receipts.
         clock: says when. metrics: erasures carried out.
-        keep_s: how long receipts are kept. told: hears of each call that is gone, for viewers in this process.
+        keep_s: how long receipts are kept. told: hears of each call that is gone, for viewers and webhooks.
         owner: this process, for the feed.
     """
 
@@ -283,6 +284,7 @@ class Erasures:
             StoreError: something is left.
         """
         for call_id in call_ids:
+            known = await self._known(tenant, call_id)
             [answer] = await self._store.write([EraseCall(tenant, call_id, self._owner)])
             if isinstance(answer, StoreError):
                 raise answer
@@ -292,7 +294,14 @@ class Erasures:
             if left.anything:
                 raise StoreError("something of the call is left")
             if not answer.duplicate:
-                self._told(tenant, call_id, answer.position)
+                await self._told(tenant, call_id, answer.position, known)
+
+    async def _known(self, tenant: str, call_id: str) -> CallInfo | None:
+        """The call, where it is held."""
+        try:
+            return await self._store.get_call(tenant, call_id)
+        except CallNotFoundError:
+            return None
 
     async def _finish(self, job: Job, wish: Wish, found: Mapping[str, Found]) -> dict[str, Any]:
         now = self._clock.now()

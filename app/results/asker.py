@@ -16,6 +16,7 @@ Answer: TypeAlias = Stored | StoreError
 """What becomes of one change."""
 
 _ERASED = "call_erased"
+_STARTED = "call_started"
 _FEED_PAGE = 1_000
 
 
@@ -60,20 +61,25 @@ class Asker:
         except StoreFailedError:
             raise StoreAwayError("the store does not answer as it should") from None
 
-    async def erased_calls(self, tenant: str, after: int) -> tuple[set[str], int]:
-        """Ids of calls that the feed says were erased, beyond a position; and how far it was read.
+    async def note_erased(self, tenant: str, after: int, erased: set[str]) -> int:
+        """Reads the feed beyond a position, and brings a set of ids of erased calls up to date; how far it was read.
+
+        Entries that lost their call because it expired look like erased ones, but for their empty body.
 
         Raises:
             StoreAwayError: the store is away.
         """
-        erased: set[str] = set()
         while True:
             page = await self._in_time(self._store.read_feed(tenant, after=after, limit=_FEED_PAGE), None)
-            erased |= {entry.call_id for entry in page.items if entry.type == _ERASED}
+            for entry in page.items:
+                if entry.type == _ERASED and entry.body:
+                    erased.add(entry.call_id)
+                elif entry.type == _STARTED:  # the id was used again
+                    erased.discard(entry.call_id)
             if page.last < after:  # another feed, begun anew
                 after = 0
             elif not page.items:
-                return erased, after
+                return after
             else:
                 after = page.items[-1].position
 

@@ -67,6 +67,14 @@ class Stores:
     spool: Spool | None = field(default=None)
 
     @property
+    def durable(self) -> bool:
+        """Whether what is written now is likely to be acknowledged as durable."""
+        if self.redis is None or self.spool is None:
+            return False
+        up = self.waiting().state is StoreState.OK
+        return self.redis.durable if up else self.spool.forces_to_disk
+
+    @property
     def erasures(self) -> int:
         """Calls erased whose bytes may still lie in the store's files."""
         return 0 if self.redis is None else self.redis.results.erasures

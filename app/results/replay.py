@@ -164,9 +164,8 @@ class Replayer:
     async def _was_erased(self, key: CallKey) -> bool:
         tenant, call_id = key
         erased, after = self._erased.get(tenant, (set(), 0))
-        more, after = await self._asker.erased_calls(tenant, after)
-        self._erased[tenant] = erased | more, after
-        return call_id in self._erased[tenant][0]
+        self._erased[tenant] = erased, await self._asker.note_erased(tenant, after, erased)
+        return call_id in erased
 
     def _opening_from(self, writes: Iterable[Write]) -> OpenCall | None:
         """How a call may have been opened of which only records are left."""

@@ -71,6 +71,11 @@ class Spool:
             raise
         return spool
 
+    @property
+    def forces_to_disk(self) -> bool:
+        """Whether what is appended is on the disk before the answer."""
+        return self._options.fsync is Fsync.ALWAYS
+
     async def begin(self) -> None:
         """Makes the directory, with what dead processes left there; before anything else, once.
 

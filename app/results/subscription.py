@@ -155,11 +155,12 @@ class Subscription:
         if self._closed:
             return 0
         lost = 0
-        while self._items and self.waiting >= self.capacity:
+        while self._events + self._in_hand >= self.capacity and self._items:
             lost += self._drop()
         self._items.append(event)
         self._events += 1
-        self._unplaced += int(_is_unplaced(event))
+        if event.position is None and event.type in KEPT:
+            self._unplaced += 1
         self._readable.set()
         return lost
 
@@ -175,9 +176,9 @@ class Subscription:
         return self._take(min(most, max(1, self.capacity // 2)))
 
     def withdraw(self, key: tuple[str, str, int | None]) -> None:
-        """Takes back an event without a position: the listener was told it from the store."""
+        """Takes back a kept event without a position: the listener was told it from the store."""
         for index, item in enumerate(self._items if self._unplaced else ()):
-            if isinstance(item, LiveEvent) and _is_unplaced(item) and item.key == key:
+            if isinstance(item, LiveEvent) and item.position is None and item.key == key:
                 del self._items[index]
                 self._left(item)
                 return
@@ -236,7 +237,8 @@ class Subscription:
     def _left(self, event: LiveEvent) -> None:
         """An event is no longer in the queue."""
         self._events -= 1
-        self._unplaced -= int(_is_unplaced(event))
+        if event.position is None and event.type in KEPT:
+            self._unplaced -= 1
 
     def _span(self, event: LiveEvent) -> tuple[int, int] | None:
         """The numbers that an event is about."""
@@ -244,7 +246,3 @@ class Subscription:
             return event.body["from"], event.body["to"]
         number = event.position if self.call_feed is None else event.seq
         return None if number is None else (number, number)
-
-
-def _is_unplaced(event: LiveEvent) -> bool:
-    return event.position is None and event.type in KEPT

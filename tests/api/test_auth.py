@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from app.access.authenticator import Admission
@@ -21,9 +22,16 @@ from app.access.keys import new_key
 from app.access.principal import SITE, Principal, Scope
 from app.access.refusal import Reason, Refusal
 from app.api import auth
-from app.api.auth import AccessError, access_problem, access_wire_error, looks_after_all, same_origin
+from app.api.auth import (
+    AccessError,
+    access_problem,
+    access_wire_error,
+    looks_after_all,
+    make_tokens,
+    same_origin,
+)
 from app.main import build_services
-from app.settings import SettingsError
+from app.settings import AuthSettings, SettingsError
 from app.wire.base import CloseCode
 from tests.support.clock import FakeClock
 from tests.support.issuer import AUDIENCE, ISSUER, claims, public_jwk, token
@@ -226,6 +234,44 @@ def test_origins_are_compared_with_the_host_and_those_allowed(headers: dict[str,
     assert same_origin(Headers(headers), {"https://desk.example"}) is same
 
 
+def test_keys_of_an_issuer_come_from_an_address_too(groups: dict[str, Any]) -> None:
+    """Of https only; one of the two, with issuer and audience."""
+    issuer = {"jwt_issuer": ISSUER, "jwt_audience": AUDIENCE}
+    settings = AuthSettings.model_validate({"jwks_url": "https://login.example/keys", **issuer})
+    assert make_tokens(settings, FakeClock()) is not None
+    assert make_tokens(AuthSettings(), FakeClock()) is None
+    for wrong in (
+        {"jwks_url": "http://login.example/keys", **issuer},
+        {"jwks_url": "https://user@login.example/keys", **issuer},
+        {"jwks_url": "https://login.example/keys"},
+        {"jwks_url": "https://login.example/keys", "jwks_file": "keys.json", **issuer},
+        {"jwks_url": "https://login.example/keys", "jwt_algorithms": "HS256", **issuer},
+        {"jwks_url": "https://login.example/keys", "jwt_algorithms": "none", **issuer},
+    ):
+        with pytest.raises(ValidationError):
+            AuthSettings.model_validate(wrong)
+
+
+def test_a_carrier_with_wrong_credentials_is_put_off(bundle: Path) -> None:
+    """And comes in as before with right ones, from the same address."""
+    secret = "secret-of-the-address"
+    carriers = {"twilio": {"path_secret": secret}}
+    limits = {"wrong_credentials": 2}
+    with server(make_settings(bundle, carriers=carriers, limits=limits)) as running:
+        url = running.stream_url.replace("stream", "ingest/twilio/")
+
+        async def status(path: str) -> int:
+            try:
+                async with connect(url + path):
+                    return 101
+            except InvalidStatus as refusal:
+                return refusal.response.status_code
+
+        statuses = [asyncio.run(status("wrong-secret-of-it")) for _ in range(3)]
+        assert statuses == [403, 403, 429]
+        assert asyncio.run(status(secret)) == 101
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_can_be_told(reason: Reason) -> None:
     """As a problem and as the end of a socket; trying again is offered where it may help."""
@@ -262,6 +308,13 @@ def test_it_is_noticed_when_credentials_end(
     access = guarded.services.access
     ended = Admission(Principal("alpha", "ann", frozenset({Scope.LABEL}), "token"), until=0.0)
     assert asyncio.run(access.ended(ended)) == Refusal(Reason.EXPIRED_TOKEN)
+
+    key, _ = new_key("alpha", "gone", [Scope.LABEL], now=MADE_AT)
+    gone = Admission(Principal("alpha", "gone", frozenset({Scope.LABEL}), key.split("_")[1]), renewable=True)
+    assert asyncio.run(access.ended(gone)) == Refusal(Reason.REVOKED_KEY)
+    key_id = tenants.all[0].key(Scope.LABEL).split("_")[1]
+    less = Admission(Principal("alpha", "alpha test", frozenset(Scope), key_id), renewable=True)
+    assert asyncio.run(access.ended(less)) == Refusal(Reason.MISSING_SCOPE)
 
     async def lasting() -> None:
         async with asyncio.timeout(0.05):

@@ -195,6 +195,21 @@ def test_a_key_revoked_in_another_process_opens_nothing_within_seconds(
     assert opens(running, made["key"]) == 401
 
 
+def test_changes_of_keys_go_on_record(running: Api, tenants: Tenants) -> None:
+    """Made, rotated, revoked: who did it, and to which."""
+    alpha = tenants.all[0].headers()
+    made = make(running, alpha).json()
+    path = f"{KEYS}/{made['key_id']}"
+    running.request("POST", f"{path}/rotate", headers=alpha, json={})
+    running.request("DELETE", path, headers=alpha)
+    asyncio.run(running.services.privacy.audit.flush(everything=True))
+    kept = asyncio.run(running.services.journal.read("alpha", "audit", after=0, limit=10))
+    entries = [(entry.value["action"], entry.value["object"]) for entry in kept]
+    about = f"key:{made['key_id']}"
+    assert entries == [("key.create", "*"), ("key.rotate", about), ("key.revoke", about)]
+    assert made["key"] not in str(kept)
+
+
 def test_lists_are_paged(running: Api, tenants: Tenants) -> None:
     """By id; a cursor is good only for the list that gave it."""
     alpha, beta = (tenant.headers() for tenant in tenants.all)

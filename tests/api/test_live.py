@@ -23,6 +23,7 @@ from app.api.live_query import FeedQuery
 from app.api.live_wire import sse_event, ws_event
 from app.results.live_event import LiveEvent
 from app.results.publish import Publisher
+from app.results.store import CallInfo
 from app.results.writes import EraseCall
 from app.settings import Settings
 from tests.support.feeds import LINE, appending, call_info, closing, opening, stored
@@ -42,8 +43,6 @@ from tests.support.server import eventually
 from tests.support.service import Api, ServerThread, api, make_settings, server, service_parts
 from tests.support.streams import customer_audio, play
 from tests.support.tenants import Tenants, make_tenants
-
-CALL = call_info("c", "here")
 
 
 def fill(web: Api, call_id: str, records: int, **fields: object) -> None:
@@ -256,7 +255,7 @@ def test_a_call_as_it_happens(live: ServerThread) -> None:
 
 def test_resuming_where_it_was_cut(live: ServerThread) -> None:
     """Three viewers of a call that goes on: each begins where it says, and gets each record once, to the end."""
-    call = call_info("cut", "here")
+    call = call_info("cut", live.services.owner)
     happen(live, opening(call), *(appending(seq, call) for seq in (1, 2, 3)))
     url = f"{live.url}/v1/calls/cut/events"
     with (
@@ -276,7 +275,7 @@ def test_resuming_where_it_was_cut(live: ServerThread) -> None:
 def test_tenants_are_walls(walled: ServerThread, tenants: Tenants) -> None:
     """The same call id in both: each hears its own; the other's call is not found, and not even counted."""
     alpha, beta = tenants.all
-    calls = [call_info("same", "here", tenant.name) for tenant in tenants.all]
+    calls = [call_info("same", walled.services.owner, tenant.name) for tenant in tenants.all]
     viewers = [watching(f"{walled.url}/v1/events", tenant.headers()) for tenant in tenants.all]
     with viewers[0] as first, viewers[1] as second:
         assert [next(first).type, next(second).type] == [None, None]
@@ -288,7 +287,7 @@ def test_tenants_are_walls(walled: ServerThread, tenants: Tenants) -> None:
         assert [(event.type, event.id) for event in islice(second, 2)] == [
             ("call_started", "1"), ("call_ended", "2"),
         ]  # fmt: skip
-    happen(walled, opening(call_info("alphas", "here", alpha.name)))
+    happen(walled, opening(call_info("alphas", walled.services.owner, alpha.name)))
     for headers, status in (
         (beta.headers(), 404),
         ({}, 401),
@@ -300,7 +299,7 @@ def test_tenants_are_walls(walled: ServerThread, tenants: Tenants) -> None:
 
 def test_an_erased_call_ends_its_feed(live: ServerThread) -> None:
     """Nothing more is told of it."""
-    call = call_info("gone", "here")
+    call = call_info("gone", live.services.owner)
     happen(live, opening(call), appending(1, call))
     with watching(f"{live.url}/v1/calls/gone/events?from_seq=1") as events:
         assert [event.type for event in islice(events, 3)] == [None, "resumed", "utterance"]
@@ -317,7 +316,8 @@ def test_who_does_not_read_is_cut_off(bundle: Path) -> None:
     with server(settings) as running:
         running.listening.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8_192)
         publisher = running.services.publisher
-        happen(running, opening(CALL))
+        call = call_info("c", running.services.owner)
+        happen(running, opening(call))
         with (
             stalled(f"{running.url}/v1/events", websocket=False) as stuck,
             watching(f"{running.url}/v1/calls/c/events?from_seq=1") as events,
@@ -325,7 +325,7 @@ def test_who_does_not_read_is_cut_off(bundle: Path) -> None:
             assert next(events).type is None
             assert next(events).type == "resumed"
             seqs: list[object] = []
-            eventually(lambda: _says(running, seqs, events) or (publisher.subscribers == 1) or None)
+            eventually(lambda: _says(running, call, seqs, events) or (publisher.subscribers == 1) or None)
             assert seqs == list(range(1, len(seqs) + 1))
             assert not drained(stuck).endswith(b"0\r\n\r\n")
 
@@ -339,10 +339,10 @@ def drained(stuck: sockets.socket) -> bytes:
     return left
 
 
-def _says(running: ServerThread, seqs: list[object], events: Iterator[Told]) -> None:
+def _says(running: ServerThread, call: CallInfo, seqs: list[object], events: Iterator[Told]) -> None:
     """Twenty records more; the viewer that reads gets each."""
     begin = len(seqs) + 1
-    happen(running, *(appending(seq, CALL) for seq in range(begin, begin + 20)))
+    happen(running, *(appending(seq, call) for seq in range(begin, begin + 20)))
     seqs += [event.body["seq"] for event in islice(events, 20)]
     assert seen_by_server(running, lambda: running.services.publisher.most_waiting) <= 64
 

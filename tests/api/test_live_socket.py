@@ -85,7 +85,7 @@ def test_a_call_as_it_happens(live: ServerThread) -> None:
 
 def test_resuming_by_position(live: ServerThread) -> None:
     """From where the first message of a viewer said that it was."""
-    call = call_info("ws-resume", "here")
+    call = call_info("ws-resume", live.services.owner)
     with opened(ws(live, "/v1/events")) as socket:
         mark = receive(socket)["position"] or 0
         happen(live, opening(call), appending(1, call), closing(call, 1))
@@ -101,7 +101,7 @@ def test_resuming_by_position(live: ServerThread) -> None:
 def test_a_quiet_socket_says_how_far_it_is(bundle: Path) -> None:
     """What the filter kept away is passed over: the number to resume after moves on."""
     with server(make_settings(bundle, live={"keepalive_s": 0.05})) as running:
-        call = call_info("quiet", "here")
+        call = call_info("quiet", running.services.owner)
         happen(running, opening(call))
         with (
             viewer(running, "/v1/events?line=another") as feed,
@@ -138,7 +138,7 @@ def test_what_cannot_be_served_is_never_accepted(
 def test_strangers_are_never_accepted(walled: ServerThread, tenants: Tenants) -> None:
     """Nobody without credentials or the scope, no page of another site, and nobody of another tenant."""
     alpha, beta = tenants.all
-    happen(walled, opening(call_info("alphas", "here", alpha.name)))
+    happen(walled, opening(call_info("alphas", walled.services.owner, alpha.name)))
     path = "/v1/calls/alphas/events"
     assert refused(walled, path)[0] == 401
     for tenant, scopes, expected in ((alpha, (Scope.INGEST,), 403), (beta, (), 404)):
@@ -148,8 +148,8 @@ def test_strangers_are_never_accepted(walled: ServerThread, tenants: Tenants) ->
     with viewer(walled, path, subprotocols=alpha.subprotocols()) as socket:
         assert socket.subprotocol == "kowairo"
     with viewer(walled, "/v1/events", additional_headers=beta.headers()) as socket:
-        happen(walled, appending(1, call_info("alphas", "here", alpha.name)))
-        happen(walled, opening(call_info("betas", "here", beta.name)))
+        happen(walled, appending(1, call_info("alphas", walled.services.owner, alpha.name)))
+        happen(walled, opening(call_info("betas", walled.services.owner, beta.name)))
         message = receive(socket)
         assert (message["call_id"], message["position"]) == ("betas", 1)
 
@@ -216,8 +216,8 @@ def test_one_that_does_not_read_harms_nobody(bundle: Path) -> None:
     settings = make_settings(
         bundle, live={"send_timeout_s": 2.0, "queue_events": QUEUE, "max_subscribers": VIEWERS}
     )
-    call = call_info("c", "here")
     with server(settings) as running, ExitStack() as stack:
+        call = call_info("c", running.services.owner)
         running.listening.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8_192)
         publisher = running.services.publisher
         happen(running, opening(call))
@@ -251,8 +251,8 @@ def test_one_that_does_not_read_harms_nobody(bundle: Path) -> None:
 def test_one_that_reads_again_is_told_what_it_lost(bundle: Path) -> None:
     """It was behind, but not for too long: `lagged` names the numbers, and nothing else is missing."""
     settings = make_settings(bundle, live={"send_timeout_s": 60.0, "queue_events": QUEUE})
-    call = call_info("c", "here")
     with server(settings) as running:
+        call = call_info("c", running.services.owner)
         running.listening.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 8_192)
         publisher = running.services.publisher
         happen(running, opening(call))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from app.delivery.sender import Message
 from app.domain import AbstainReason, Leg
 from app.main import create_app
 from app.records import rfc3339
-from app.results.store import CallFilter
+from app.results.store import CallNotFoundError
 from app.results.writes import AddFeedEntry
 from tests.delivery.parts import HOST, Names, local_config
 from tests.support.held import STARTED_AT, carry_out, put_call
@@ -54,7 +55,7 @@ class Seeded:
         key = f"{self.tenant.name}/{LINE}"
         book = self.services.engine.parts.profiles
         book.update(key, np.full(book.dim, 0.5))
-        self.known |= {"call_id": CALL_ID, "utterance_id": UTTERANCE_ID, "line": LINE}
+        self.known.update({"call_id": CALL_ID, "utterance_id": UTTERANCE_ID, "line": LINE})
         feedback = {"label": "angry", "labeller": "rater-7"}
         self._post(f"/v1/utterances/{UTTERANCE_ID}/feedback", feedback)
         self._need("endpoint_id", "/v1/webhook-endpoints", {"url": f"https://{HOST}/hooks"})
@@ -105,7 +106,8 @@ def seeded(bundle: Path, folder: Path) -> Iterator[Seeded]:
 
 async def hold_call(services: Services, tenant: str) -> None:
     """An ended call of both sides: scored, abstained on, and not speech."""
-    if CALL_ID in [call.call_id for call in (await services.store.list_calls(tenant, CallFilter())).items]:
+    with contextlib.suppress(CallNotFoundError):
+        await services.store.get_call(tenant, CALL_ID)
         return
     records = [
         make_record(CALL_ID, 0),

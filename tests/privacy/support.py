@@ -112,9 +112,13 @@ class Room:
             self.metrics,
             keep_s=1_000.0,
             owner="p1",
-            told=lambda tenant, call_id, _: self.told.append((tenant, call_id)),
+            told=self.note_erased,
         )
         return audit, erasures
+
+    async def note_erased(self, tenant: str, call_id: str, _at: int | None, _call: CallInfo | None) -> None:
+        """Hears of a call that is gone."""
+        self.told.append((tenant, call_id))
 
     def set_away(self, away: bool) -> None:
         """Everything goes away, or comes back, together."""

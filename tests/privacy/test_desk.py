@@ -21,7 +21,7 @@ def built(room: Room, **groups: Any) -> Privacy:
     """The room as settings make it."""
     settings = Settings.model_validate(groups)
     stores: Any = (room.store, room.documents, room.queue, room.journal)
-    return build_privacy(settings, stores, room.clock, room.metrics, owner="p1", told=lambda *_: None)
+    return build_privacy(settings, stores, room.clock, room.metrics, owner="p1", told=room.note_erased)
 
 
 def test_settings_reach_every_part() -> None:

@@ -287,6 +287,7 @@ def test_a_store_that_hangs_delays_a_write_no_longer_than_was_said(bench: Bench)
             bench.inner.mood = Mood.UP
             bench.inner.moods = [Mood.HANGS]
             assert not await store.recover()
+            bench.inner.moods = []
         async with bench.store() as store:
             assert await store.recover()
             assert len(await bench.feed()) == 20

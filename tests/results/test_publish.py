@@ -121,7 +121,6 @@ def test_an_event_is_written_once_for_all() -> None:
 
 def test_publishing_costs_what_it_concerns() -> None:
     """A call's event is offered to its own listeners, however many others there are."""
-
     offers: list[str | None] = []
     publisher = Publisher(max_subscribers=1_000, queue_events=2)
     subscriptions = [publisher.subscribe(call_feed=f"call-{number}") for number in range(500)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from app.domain import Leg
 from app.results.replay import groups
 from app.results.spool_files import Entry
-from app.results.store import CallExistsError, CallNotFoundError, CallState
+from app.results.store import (
+    CallExistsError,
+    CallNotFoundError,
+    CallState,
+    StoreAwayError,
+    Stored,
+    StoreError,
+)
 from app.results.store_metrics import Refused, StoreState
 from app.results.writes import AddFeedEntry, AddMetadata, Enqueue, EraseCall, Write
 from tests.support.durable import TENANT, Bench, ask, closing, opening, record, refusals
@@ -244,3 +252,42 @@ def test_what_follows_an_opening_or_an_erasure_waits_for_it() -> None:
     found = groups((Entry("s", n, b""), write) for n, write in enumerate(writes))
     assert [[entry.number for entry, _ in group] for group in found] == [[0, 1, 2], [3, 4, 5, 6, 7], [8]]
     assert list(groups([])) == []
+
+
+def test_a_change_answered_as_unknown_alone_waits_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store says of one change that its outcome is unknown, that one waits; waiting ones stay on disk."""
+
+    async def scenario() -> None:
+        async with bench.store() as store:
+            await ask(store, opening(), opening("b"))
+            write = bench.inner.write
+
+            async def unsure(writes: Sequence[Write]) -> list[Stored | StoreError]:
+                return [*(await write(writes[:-1])), StoreAwayError("who knows")]
+
+            with monkeypatch.context() as patch:
+                patch.setattr(bench.inner, "write", unsure)
+                answers = await ask(store, record(1), record(1, "b"))
+                assert [answer.waiting for answer in answers] == [False, True]
+                assert not await store.recover()
+                assert store.waiting == 1
+            assert await store.recover()
+            assert (await bench.seqs(), await bench.seqs("b")) == ([1], [1])
+            bench.inner.forget()
+            with monkeypatch.context() as patch:
+                patch.setattr(bench.inner, "ping", _break)
+                bench.inner.mood = Mood.BEFORE
+                await ask(store, record(2))
+                bench.inner.mood = Mood.UP
+                assert not await store.recover()
+            bench.inner.moods = [Mood.UP]
+            assert await store.recover()
+            assert await bench.seqs() == [2]
+
+    run(scenario())
+
+
+async def _break() -> None:
+    raise ValueError("broken")

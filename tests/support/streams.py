@@ -95,7 +95,7 @@ def of_type(messages: Sequence[Message], kind: str) -> list[Message]:
 
 def comparable(messages: Sequence[Message]) -> list[Message]:
     """The records among the messages, without what differs from call to call."""
-    own = ("call_id", "utterance_id", "latency_ms", "line_profile", "created_at", "durable")
+    own = ("call_id", "utterance_id", "latency_ms", "line_profile", "seq", "created_at", "durable")
     return [
         {name: value for name, value in message.items() if name not in own}
         | {"audio_quality": message["audio_quality"] | {"jitter_ms": None}}

@@ -56,7 +56,10 @@ _WEBHOOK_BODIES: Mapping[str, Any] = {
 
 _TIMES = frozenset({"since", "until"})
 _ETAG = {
-    "ETag": {"description": "Names this state; send it back as `If-None-Match`.", "schema": {"type": "string"}}
+    "ETag": {
+        "description": "Names this state; send it back as `If-None-Match`.",
+        "schema": {"type": "string"},
+    }
 }
 _IF_NONE_MATCH = {
     "name": "If-None-Match",

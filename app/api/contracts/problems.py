@@ -14,9 +14,7 @@ _RETRY = {
         "schema": {"type": "integer", "minimum": 1},
     }
 }
-_CHALLENGE = {
-    "WWW-Authenticate": {"description": "What is wanted (RFC 6750).", "schema": {"type": "string"}}
-}
+_CHALLENGE = {"WWW-Authenticate": {"description": "What is wanted (RFC 6750).", "schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True, slots=True)
