@@ -49,7 +49,7 @@ from app.api.building import (
 )
 from app.api.deps import Services
 from app.api.doors import make_doors
-from app.api.edge import BodyLimit, LocalHostOnly, RequestObserver, SecurityHeaders
+from app.api.edge import BodyLimit, CrossOrigin, LocalHostOnly, RequestObserver, SecurityHeaders
 from app.api.errors import install_error_handlers
 from app.api.expected import ExpectedCalls
 from app.api.housekeeping import housekeeping
@@ -132,7 +132,7 @@ async def running(parts: Services) -> AsyncIterator[None]:
         housekeeping(parts),
         parts.privacy.running(),
         parts.lines.running(),
-        contextlib.nullcontext() if parts.hub is None else parts.hub.running(),
+        parts.hub.running(),
         _in_background(parts.delivery.run, parts.delivery.close),
         audiosocket.listening(parts),
     ):
@@ -208,6 +208,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(LocalHostOnly, settings=settings)
     app.add_middleware(SecurityHeaders)
+    if settings.auth.allowed_origins:
+        app.add_middleware(CrossOrigin, origins=settings.auth.allowed_origins)
     app.add_middleware(RequestObserver)
     return app
 

@@ -45,9 +45,7 @@ def measure(sizes: Sizes) -> Iterator[Figure]:
 def _compared(sizes: Sizes, name: str, ours: ServerProcess, bare: ServerProcess) -> Iterator[Figure]:
     ours.ask("fill", calls=sizes.few)
     few = _polled(sizes, ours, bare)
-    began = time.perf_counter()
     ours.ask("fill", calls=sizes.stored)
-    filled = (sizes.stored - sizes.few) / (time.perf_counter() - began)
     many = _polled(sizes, ours, bare)
     what = f"{name}, {sizes.stored:,} calls"
     yield from latency_figures(PART, f"{what}, list of 50", many.whole, many.bare, BARE)
@@ -56,7 +54,6 @@ def _compared(sizes: Sizes, name: str, ours: ServerProcess, bare: ServerProcess)
     against = f"{sizes.few:,} calls"
     yield from latency_figures(PART, f"{beside}, list of 50", many.whole, few.whole, against)
     yield from latency_figures(PART, f"{beside}, 304", many.unchanged, few.unchanged, against)
-    yield Figure(PART, f"{name}, calls opened and closed while filling", filled, "1/s")
 
 
 def _polled(sizes: Sizes, ours: ServerProcess, bare: ServerProcess) -> Polls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,20 +16,19 @@ from bench.figures import BenchError
 
 PROGRAM = "redis-server"
 START_TIMEOUT_S = 30.0
-_LONGEST_PATH = 100  # of a Unix socket
 
 FsyncPolicy = Literal["no", "everysec", "always"]
 
 
 class RedisServer:
-    """One `redis-server` on a Unix socket; `redis_server` makes it and ends it.
+    """One `redis-server` with its files in a directory; `redis_server` makes it and ends it.
 
-    fsync: when its log is written through; None: it keeps no log.
+    path: of its Unix socket, which must be short. fsync: when its log is written through; None: it keeps no log.
     """
 
-    def __init__(self, directory: Path, fsync: FsyncPolicy | None) -> None:
+    def __init__(self, directory: Path, path: Path, fsync: FsyncPolicy | None) -> None:
         self._directory = directory
-        self._path = directory / "redis.sock"
+        self._path = path
         log = ("--appendonly", "no") if fsync is None else ("--appendonly", "yes", "--appendfsync", fsync)
         place = ("--port", "0", "--unixsocket", str(self._path), "--dir", str(directory))
         self._command = (PROGRAM, *place, "--save", "", *log)
@@ -108,11 +108,10 @@ def redis_server(directory: Path, fsync: FsyncPolicy | None) -> Iterator[RedisSe
     if shutil.which(PROGRAM) is None:
         raise BenchError("expected redis-server on this machine (Debian: apt install redis-server)")
     directory.mkdir(parents=True, exist_ok=True)
-    server = RedisServer(directory, fsync)
-    if len(str(server.url)) > _LONGEST_PATH:
-        raise BenchError(f"{directory} is too long a path for a socket; choose another with --folder")
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="kowairo-") as place:
+        server = RedisServer(directory, Path(place) / "redis.sock", fsync)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Depends, Response
 
-from app.access.principal import Scope
+from app.access.principal import Principal, Scope
+from app.api.auth import looks_after_all
+from app.api.bodies import strict_body
 from app.api.connection import Connection, always
 from app.api.deps import Services, ServicesDep, requires
 from app.api.doors import Door
@@ -29,7 +31,9 @@ from app.wire.carrier import UpgradeRequest
 
 NAME = "audiosocket"
 
-router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"], dependencies=[Depends(requires(Scope.INGEST))])
+Ingester = Annotated[Principal, Depends(requires(Scope.INGEST))]
+
+router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"])
 
 
 @router.put(
@@ -37,10 +41,18 @@ router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"], dependenc
     summary="Announce an AudioSocket call",
     status_code=204,
     response_class=Response,
-    responses={401: {"model": Problem}, 422: {"model": Problem}, 503: {"model": Problem}},
+    responses={status: {"model": Problem} for status in (401, 403, 415, 422, 503)},
 )
-async def register(uuid: UUID, services: ServicesDep, registration: Annotated[Registration, Body()]) -> None:
+async def register(
+    uuid: UUID,
+    services: ServicesDep,
+    principal: Ingester,
+    registration: Annotated[Registration, Depends(strict_body(Registration))],
+) -> None:
     """Says what the call with this UUID is, before Asterisk connects; it is waited for ten minutes by default."""
+    if principal.tenant != services.settings.carriers.audiosocket.tenant and not looks_after_all(principal):
+        detail = "the AudioSocket calls of this site are another tenant's"
+        raise ProblemError(403, "foreign_tenant", "The tenant is another one", detail)
     try:
         services.expected_calls.register(uuid, registration)
     except RegistrationsFullError:

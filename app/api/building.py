@@ -10,11 +10,11 @@ from app.delivery.desk import CallEvent, DeliveryDesk
 from app.delivery.desk import Stores as DeliveryStores
 from app.engine import Engine, load_engine
 from app.privacy.desk import Privacy, build_privacy
+from app.results.bridging import open_hub
 from app.results.counts import StoreCounts
 from app.results.hub import Hub
 from app.results.opening import Stores, open_stores
 from app.results.publish import LiveEvent, Publisher
-from app.results.redis_relay import RedisRelay
 from app.results.store import CallInfo
 from app.settings import Settings, SettingsError
 from app.telemetry.clock import Clock
@@ -69,13 +69,10 @@ def make_publisher(settings: Settings, metrics: Metrics) -> Publisher:
 
 def make_hub(
     settings: Settings, stores: Stores, publisher: Publisher, clock: Clock, metrics: Metrics, *, owner: str
-) -> Hub | None:
-    """The bridge to the other processes; None where there can be none."""
-    store = settings.store
-    if store.in_memory:
-        return None
-    relay = RedisRelay(store.url, clock, timeout_s=store.timeout_s, on_drop=metrics.live_missed.inc)
-    return Hub(stores.results, publisher, owner, relay)
+) -> Hub:
+    """What brings viewers the tenants' feeds, and other processes what passes."""
+    dropped = metrics.live_relay_dropped.inc
+    return open_hub(settings, stores.results, publisher, owner, clock, on_drop=dropped)
 
 
 def make_privacy(

@@ -47,7 +47,7 @@ router = APIRouter(
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Problem}}
 
 
-def call_filter(
+async def call_filter(
     span: SpanDep,
     line: LineFilter = None,
     state: Annotated[CallState | None, Query(description="Only live, or only ended calls.")] = None,

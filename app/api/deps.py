@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Annotated
@@ -39,10 +39,9 @@ class Services:
 
     tracer, trace_salt: spans, and what makes calls opaque in them. owner: this process, as a random text. store,
     documents, queue, journal: what is kept; stores: all of it, and how it stands. privacy: erasure, retention, the
-    audit log. delivery: webhooks and alerts. lines: profiles that all processes share. hub: to other processes.
-    pool: threads in which live
-    calls are worked on. uploads: the place of uploaded recordings, apart from it. doors: the carriers as configured.
-    expected_calls: announced AudioSocket calls.
+    audit log. delivery: webhooks and alerts. lines: profiles that all processes share. hub: brings viewers the
+    tenants' feeds. pool: threads in which live calls are worked on. uploads: the place of uploaded recordings, apart
+    from it. doors: the carriers as configured. expected_calls: announced AudioSocket calls.
     """
 
     settings: Settings
@@ -61,7 +60,7 @@ class Services:
     delivery: DeliveryDesk
     lines: ProfileKeeper
     publisher: Publisher
-    hub: Hub | None
+    hub: Hub
     registry: CallRegistry
     engine: Engine
     pool: Executor
@@ -76,7 +75,12 @@ def get_services(connection: HTTPConnection) -> Services:
     return services
 
 
-ServicesDep = Annotated[Services, Depends(get_services)]
+async def services_of(connection: HTTPConnection) -> Services:
+    """The same as a dependency; as a coroutine, since plain functions cost a hop to another thread."""
+    return get_services(connection)
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -109,10 +113,10 @@ async def authenticate(
 PrincipalDep = Annotated[Principal, Depends(authenticate)]
 
 
-def requires(scope: Scope) -> Callable[[Principal, Services], Principal]:
+def requires(scope: Scope) -> Callable[[Principal, Services], Awaitable[Principal]]:
     """A dependency: the principal, if it has the scope; else 403."""
 
-    def check(principal: PrincipalDep, services: ServicesDep) -> Principal:
+    async def check(principal: PrincipalDep, services: ServicesDep) -> Principal:
         try:
             services.access.check_scope(principal, scope)
         except AccessError as error:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.deps import Services
@@ -49,6 +53,37 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class CrossOrigin(CORSMiddleware):
+    """Lets pages of some other sites read answers (CORS). They send a key or token; cookies play no part.
+
+    `Cross-Origin-Resource-Policy` stays strict: it concerns what a page embeds (`no-cors`), not what it asks for so.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=tuple(origins),
+            allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Last-Event-ID"),
+            expose_headers=("ETag", "Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Link"),
+        )
+        self._origins = frozenset(origin.lower() for origin in origins)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        """Whether pages from there may read answers."""
+        return origin.lower() in self._origins
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What a browser is told that asks beforehand."""
+        told = super().preflight_response(request_headers)
+        if told.status_code == 200:
+            return told
+        detail = "expected an origin, a method and headers that the site allows"
+        problem = ProblemError(400, "cors_refused", "Pages of this origin may not send this", detail)
+        problem.headers = {"Vary": "Origin"}
+        return problem.response()
 
 
 class LocalHostOnly:

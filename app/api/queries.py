@@ -41,7 +41,7 @@ def bad_query(name: str, problem: str) -> RequestValidationError:
     )
 
 
-def known_query(request: Request, _: PrincipalDep) -> None:
+async def known_query(request: Request, _: PrincipalDep) -> None:
     """A dependency for routers: every query parameter is one that the route has, and is there once.
 
     After the credentials, so that a stranger learns nothing.

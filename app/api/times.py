@@ -32,10 +32,7 @@ class Span:
         return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
 
 
-def span(
-    since: Annotated[str | None, Query(max_length=40, description=f"From then on. {_TIME}")] = None,
-    until: Annotated[str | None, Query(max_length=40, description=f"Before then. {_TIME}")] = None,
-) -> Span:
+def span(since: str | None, until: str | None) -> Span:
     """The bounds of a query in time.
 
     Raises:
@@ -47,7 +44,15 @@ def span(
     return found
 
 
-SpanDep = Annotated[Span, Depends(span)]
+async def span_of(
+    since: Annotated[str | None, Query(max_length=40, description=f"From then on. {_TIME}")] = None,
+    until: Annotated[str | None, Query(max_length=40, description=f"Before then. {_TIME}")] = None,
+) -> Span:
+    """The bounds that a request gives."""
+    return span(since, until)
+
+
+SpanDep = Annotated[Span, Depends(span_of)]
 
 
 def time_zone(name: str) -> ZoneInfo:

@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Path, Request, Response
 
+from app.access.refusal import Reason, Refusal
+from app.api.auth import AccessError, access_problem
 from app.api.deps import Services, ServicesDep
 from app.api.errors import ProblemError
 from app.api.protocol import Problem
@@ -29,6 +31,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem},
     403: {"model": Problem},
     422: {"model": Problem},
+    429: {"model": Problem},
 }
 
 
@@ -45,7 +48,7 @@ async def telnyx(request: Request, services: ServicesDep) -> None:
         verify(request.headers, body, key, services.clock.now())
         event = parse_webhook(body)
     except RefusedError as error:
-        raise _refused(services, "telnyx", error) from None
+        raise _refused(services, request, "telnyx", error) from None
     except WireError as error:
         raise ProblemError(422, error.code, error.title, error.detail) from None
     _note(services, "telnyx", event.event_type.rpartition(".")[2])
@@ -71,7 +74,7 @@ async def twilio(request: Request, services: ServicesDep, slash: Annotated[str, 
     given = request.headers.get(SIGNATURE_HEADER, "")
     if not webhook_matches(given, origin, path, form, config.secrets.values()):
         error = RefusedError(403, "invalid_signature", "X-Twilio-Signature is not that of this request")
-        raise _refused(services, "twilio", error)
+        raise _refused(services, request, "twilio", error)
     _note(services, "twilio", dict(form).get("StreamEvent", "").removeprefix("stream-"))
 
 
@@ -99,6 +102,11 @@ def _not_configured(what: str) -> ProblemError:
     )
 
 
-def _refused(services: Services, carrier: str, error: RefusedError) -> ProblemError:
-    services.metrics.ingest_refused.labels(carrier, error.code).inc()
-    return ProblemError(error.status, error.code, "The webhook is not the carrier's", error.detail)
+def _refused(services: Services, request: Request, carrier: str, error: RefusedError) -> ProblemError:
+    """What is answered; an address that sends wrong signatures again and again is put off."""
+    problem = ProblemError(error.status, error.code, "The webhook is not the carrier's", error.detail)
+    blocked_s = services.access.wrong_credentials(request)
+    if blocked_s > 0:
+        problem = access_problem(AccessError(Refusal(Reason.TOO_MANY_FAILURES, blocked_s)))
+    services.metrics.ingest_refused.labels(carrier, problem.code).inc()
+    return problem

@@ -17,9 +17,9 @@ from app.cli.commands import Commands, first_api_key, parse_legs
 from app.cli.emulate import emulate
 from app.cli.exits import CliError, ExitCode
 from app.cli.show import message_line
-from app.playing import ClientError, Message, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
 from app.emulators.carriers import DEFAULT_ORIGIN, DEFAULT_TCP_ORIGIN
+from app.playing import ClientError, Message, Pace, play_call, telephone_messages
 
 DEFAULT_URL = "ws://127.0.0.1:8000/v1/stream"
 DEFAULT_ENCODING = Encoding.PCM_S16LE

@@ -20,8 +20,8 @@ from app.cli.call import print_for_people
 from app.cli.commands import Commands, first_api_key
 from app.cli.exits import CliError, ExitCode
 from app.cli.serve import ANNOUNCEMENT, add_address_options
-from app.playing import ClientError, Pace, play_call, telephone_messages
 from app.domain import Encoding, Leg
+from app.playing import ClientError, Pace, play_call, telephone_messages
 
 READY_TIMEOUT_S = 60.0
 _POLL_S = 0.1

@@ -18,13 +18,13 @@ from app.audio.g711 import PcmArray
 from app.audio.recording import Recording
 from app.cli.carrier_options import parameters_of, trouble_of
 from app.cli.watch import Watch, WatchError, put_json
-from app.playing import Message, Pace, telephone_frames
 from app.domain import SAMPLE_RATE_HZ, Leg
 from app.emulators.base import EmulatedCall, Emulator
 from app.emulators.carriers import CARRIERS
 from app.emulators.native import API_KEY
 from app.emulators.play import Played, Playing, play
 from app.emulators.trouble import NO_TROUBLE
+from app.playing import Message, Pace, telephone_frames
 from app.wire.parameters import safe_call_id
 
 Opened = Callable[[], contextlib.AbstractContextManager[Sequence[Recording]]]

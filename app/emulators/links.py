@@ -13,8 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from app.playing import ClientError
 from app.emulators.base import Handshake, Message
+from app.playing import ClientError
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 30.0

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from app.audio.g711 import PcmArray
-from app.playing import ClientError, Pace
 from app.emulators.base import FRAME_S, Emulator, Message
 from app.emulators.links import Link, LinkClosedError, open_socket, open_tcp
 from app.emulators.trouble import NO_TROUBLE, Network, Tally, Trouble
+from app.playing import ClientError, Pace
 
 Frames = Iterable[Sequence[PcmArray]]
 """20 ms of every leg each; the last one may be shorter."""

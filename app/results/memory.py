@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from app.domain import UtteranceRecord
 from app.records import record_body
+from app.results.expiry import Expiries
 from app.results.memory_beside import MemoryDocuments, MemoryJournal, MemoryQueue
 from app.results.selection import matches, resumable
 from app.results.statistics import contribution
@@ -82,7 +83,7 @@ class _Entry:
 class _Tenant:
     feed: deque[FeedEntry]
     calls: dict[str, _Entry] = field(default_factory=dict)
-    ended: dict[str, float] = field(default_factory=dict)  # when each expires, in the order they ended
+    ended: Expiries = field(default_factory=Expiries)
     opened: int = 0
     position: int = 0
     version: int = 0
@@ -124,11 +125,12 @@ class MemoryStore:
         place = self._fresh(tenant)
         before = _number(cursor)
         entries: Iterable[_Entry] = reversed(place.calls.values())
-        found = [
+        wanted = (
             entry
             for entry in entries
             if (before is None or entry.number < before) and matches(entry.info, which)
-        ]
+        )
+        found = list(islice(wanted, limit + 1))
         page = found[:limit]
         more = str(page[-1].number) if len(found) > limit else None
         return Page(tuple(entry.info for entry in page), more)
@@ -154,7 +156,7 @@ class MemoryStore:
         if not resumable(info, secret_digest, now):
             raise NotResumableError(f"call {call_id} cannot be taken up again")
         place = self._tenants[tenant]
-        place.ended.pop(call_id, None)
+        place.ended.discard(call_id)
         entry.expires_at = None
         entry.info = replace(
             info,
@@ -286,7 +288,7 @@ class MemoryStore:
             resume_until=write.resume_until,
         )
         entry.expires_at = self._clock.monotonic() + write.ttl_s
-        place.ended[write.call_id] = entry.expires_at
+        place.ended.add(write.call_id, entry.expires_at)
         self._changed(place, entry)
         position = self._tell(place, "call_ended", write.call_id, write.body, write.owner)
         self._make_room(place, self._bounds.max_calls)
@@ -371,7 +373,7 @@ class MemoryStore:
             self._tenants[tenant] = place
             return place
         now = self._clock.monotonic()
-        for call_id in [call_id for call_id, at in place.ended.items() if at <= now]:
+        for call_id in place.ended.due(now):
             self._forget(place, call_id)
         return place
 
@@ -385,7 +387,7 @@ class MemoryStore:
             index = position - place.feed[0].position
             if index >= 0:
                 place.feed[index] = FeedEntry(position, ERASED, call_id, {})
-        place.ended.pop(call_id, None)
+        place.ended.discard(call_id)
         place.version += 1
 
 

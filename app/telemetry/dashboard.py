@@ -158,6 +158,9 @@ PANELS: Mapping[str, tuple[Query, ...]] = {
     "kowairo_live_events_dropped": _rates(
         "Delivery", "Live events not delivered", "kowairo_live_events_dropped", "", "feed too slow"
     ),
+    "kowairo_live_relay_dropped": _rates(
+        "Delivery", "Live events not delivered", "kowairo_live_relay_dropped", "", "not to other processes"
+    ),
     "kowairo_live_missed": _rates(
         "Delivery", "Live events not delivered", "kowairo_live_missed", "", "not held any more"
     ),

@@ -192,6 +192,11 @@ class Metrics:
     def _declare_delivery(self) -> None:
         registry = self.registry
         self.live_subscribers = Gauge("kowairo_live_subscribers", "Open live feeds.", registry=registry)
+        self.live_relay_dropped = Counter(
+            "kowairo_live_relay_dropped",
+            "Passing live events that did not reach other processes.",
+            registry=registry,
+        )
         self.live_dropped = Counter(
             "kowairo_live_events_dropped", "Events not delivered to a slow live feed.", registry=registry
         )

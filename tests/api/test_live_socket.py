@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection
 from app.access.principal import Scope
 from app.api.live_socket import MAX_MESSAGE_CHARS, MESSAGES_AT_ONCE
 from app.results.live_event import LiveEvent
+from app.results.store import StoreAwayError
 from tests.support.feeds import appending, call_info, closing, opening
 from tests.support.live import happen, pass_by, seen_by_server, stalled
 from tests.support.server import eventually
@@ -182,6 +183,48 @@ def test_viewers_have_little_to_say(
             pass
         listen(socket)
         assert (socket.close_code, socket.close_reason) == close
+
+
+@pytest.mark.parametrize(
+    ("error", "close"),
+    [
+        (StoreAwayError("away"), (1013, "store_unavailable")),
+        (RuntimeError("broken"), (1011, "internal_error")),
+    ],
+)
+def test_a_store_that_goes_away_in_the_middle(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, close: tuple[int, str]
+) -> None:
+    """What was read is told, then the socket closes; who comes meanwhile is refused."""
+
+    async def away(*_: object, **__: object) -> None:
+        raise error
+
+    with server(make_settings(bundle, live={"page_events": 2})) as running:
+        call = call_info("c", running.services.owner)
+        happen(running, opening(call), *(appending(seq, call) for seq in range(1, 6)))
+        store = running.services.store
+        there = store.list_records
+        pages = iter((there, away))
+
+        async def once(*args: Any, **options: Any) -> Any:
+            return await next(pages)(*args, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "list_records", once)
+            with opened(ws(running, "/v1/calls/c/events?from_seq=1")) as socket:
+                assert [message["seq"] for message in listen(socket)[2:]] == [1, 2]
+                assert (socket.close_code, socket.close_reason) == close
+        if close[0] == 1013:
+            monkeypatch.setattr(store, "list_records", away)
+            assert refused(running, "/v1/calls/c/events?from_seq=1") == (503, "store_unavailable")
+
+
+def test_who_comes_during_a_shutdown_is_sent_elsewhere(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the upgrade is accepted."""
+    with server(make_settings(bundle)) as running:
+        monkeypatch.setattr(running.services.registry, "_draining", True)
+        assert refused(running, "/v1/events") == (503, "draining")
 
 
 def test_a_shutdown_closes_sockets(bundle: Path) -> None:

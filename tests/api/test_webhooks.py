@@ -82,3 +82,34 @@ def test_without_keys_no_webhook_is_taken(web: Api) -> None:
     for carrier in ("telnyx", "twilio"):
         answer = web.request("POST", f"/v1/webhooks/{carrier}", content=b"{}")
         assert (answer.status_code, answer.json()["code"]) == (403, "carrier_not_configured")
+
+
+def test_wrong_signatures_put_an_address_off(bundle: Path) -> None:
+    """As wrong keys do; a right signature from there is still taken, and other addresses are not put off."""
+    carriers = {"twilio": {"secrets": {"AC1": TOKEN}}, "telnyx": {"options": {"webhook_public_key": PUBLIC}}}
+    settings = make_settings(
+        bundle,
+        carriers=carriers,
+        limits={"wrong_credentials": 2},
+        auth={"trusted_proxies": ["127.0.0.1/32"]},
+    )
+    body = b'{"data":{"event_type":"streaming_stopped","payload":{}}}'
+    with api(settings, FakeClock()) as running:
+
+        def send(carrier: str, peer: str, headers: dict[str, str]) -> tuple[int, str | None]:
+            answer = running.request(
+                "POST",
+                f"/v1/webhooks/{carrier}",
+                content=body,
+                headers=headers | {"X-Forwarded-For": peer},
+            )
+            return answer.status_code, answer.headers.get("retry-after")
+
+        wrong = telnyx_headers(running, b"other")
+        assert [send("telnyx", "192.0.2.1", wrong) for _ in range(2)] == [(401, None)] * 2
+        assert [send(name, "192.0.2.1", wrong) for name in ("twilio", "telnyx")] == [(429, "1")] * 2
+        assert send("telnyx", "192.0.2.1", telnyx_headers(running, body)) == (204, None)
+        assert send("telnyx", "192.0.2.2", wrong) == (401, None)
+        labels = {"carrier": "twilio", "code": "too_many_failures"}
+        refused = running.services.metrics.registry.get_sample_value("kowairo_ingest_refused_total", labels)
+        assert refused == 1
