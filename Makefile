@@ -5,6 +5,8 @@ PORT ?= 8000
 # Which ONNX runtime: cpu or gpu (NVIDIA). They exclude each other; changing it swaps the one in .venv.
 EXTRA ?= cpu
 VENV ?= .venv
+# Processes that tests run in: one a core, four at most.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n > 4 ? 4 : n)))
 # More arguments for pytest or the benchmark, for example: make test ARGS='-k wire -x'
 ARGS ?=
 
@@ -32,10 +34,10 @@ setup: $(SERVING) ## install what serving needs into .venv (no torch)
 setup-all: $(EVERYTHING) ## install what training, tests and linters need too
 
 test: $(EVERYTHING) ## set up (system packages too, where root) and run every test
-	$(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-fast: $(EVERYTHING) ## every test but the real-server and training-chain ones
-	$(PY) -m pytest --ignore=tests/e2e -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --ignore=tests/e2e -m "not slow" -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: style types imports ## ruff, mypy and the import contracts
 

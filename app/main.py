@@ -91,7 +91,7 @@ def build_services(settings: Settings, clock: Clock | None = None) -> Services:
     stores = make_stores(settings, clock, metrics)
     owner = secrets.token_hex(OWNER_BYTES)
     publisher = make_publisher(settings, metrics)
-    delivery = make_delivery(settings, stores, clock, metrics, owner=owner)
+    delivery = make_delivery(settings, stores, clock, metrics, tracer, owner=owner)
     inference, upload, socket = settings.inference, settings.upload, settings.carriers.audiosocket
     return Services(
         settings=settings,

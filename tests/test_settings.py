@@ -103,6 +103,34 @@ def test_secrets_are_hidden_in_what_is_printed(monkeypatch: pytest.MonkeyPatch) 
     assert KEY not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rediss+cluster://kowairo:hunter2@redis:6379", "rediss+cluster://***@redis:6379"),
+        ("redis://:hunter2@redis:6379/0", "redis://***@redis:6379/0"),
+        ("redis://:hunter2@hunter2@redis:6379/0", "redis://***@redis:6379/0"),
+        ("unix:///run/redis.sock?db=0&password=hunter2", "unix:///run/redis.sock?db=0&password=***"),
+        ("redis://redis?password=hunter2&db=1", "redis://redis?password=***&db=1"),
+        ("memory://", "memory://"),
+    ],
+)
+def test_the_password_of_the_store_is_hidden(monkeypatch: pytest.MonkeyPatch, url: str, shown: str) -> None:
+    """Wherever the address of a Redis has it."""
+    monkeypatch.setenv("KOWAIRO_STORE__URL", url)
+    settings = load_settings()
+    assert settings.store.url == url
+    assert settings.in_force()["store"]["url"] == shown
+    assert "hunter2" not in repr(settings)
+
+
+def test_an_address_that_is_no_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name, and without quoting it."""
+    monkeypatch.setenv("KOWAIRO_STORE__URL", "http://:hunter2@redis")
+    with pytest.raises(SettingsError, match="KOWAIRO_STORE__URL") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("cost", ["NaN", "Infinity", "-Infinity", "-1"])
 def test_impossible_cost_is_refused_by_cell(monkeypatch: pytest.MonkeyPatch, cost: str) -> None:
     """A NaN in a cost matrix is found at start-up and its cell named."""

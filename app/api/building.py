@@ -100,7 +100,7 @@ def make_privacy(
 
 
 def make_delivery(
-    settings: Settings, stores: Stores, clock: Clock, metrics: Metrics, *, owner: str
+    settings: Settings, stores: Stores, clock: Clock, metrics: Metrics, tracer: Tracer, *, owner: str
 ) -> DeliveryDesk:
     """Webhooks and alerts."""
     return DeliveryDesk(
@@ -109,6 +109,7 @@ def make_delivery(
         clock,
         metrics,
         owner=owner,
+        tracer=tracer,
     )
 
 

@@ -129,7 +129,7 @@ class ExportResponse(StreamingResponse):
             "Content-Disposition": f'attachment; filename="{file_name}"',
             "X-Accel-Buffering": "no",
         }
-        super().__init__(_chain(first, rest), media_type=media_type, headers=headers)
+        super().__init__(_chain(first, rest, lease), media_type=media_type, headers=headers)
         self._lease = lease
         self._what = what
         self._stall_timeout_s = stall_timeout_s
@@ -164,7 +164,9 @@ class ExportResponse(StreamingResponse):
             self._outcome = "store_failed"
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _chain(first: bytes, rest: AsyncIterator[bytes], lease: ExportLease) -> AsyncIterator[bytes]:
     yield first
     async for piece in rest:
         yield piece
+    # Before the reader knows that the file is whole: it may ask for the next one at once.
+    await lease.give_back()

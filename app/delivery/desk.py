@@ -28,6 +28,7 @@ from app.results.store import CallInfo, ResultStore, StoreError
 from app.results.writes import AddFeedEntry, Write
 from app.telemetry.clock import Clock
 from app.telemetry.logs import get_logger
+from app.telemetry.tracing import NullTracer, Tracer
 
 ALERT = "alert"
 UTTERANCE = "utterance"
@@ -73,7 +74,7 @@ class Stores:
 class DeliveryDesk:
     """Webhooks and alerts of one process.
 
-    owner: this process, as in the store's writes. resolver: looks up the names of targets.
+    owner: this process, as in the store's writes. resolver: looks up the names of targets. tracer: makes a span of each attempt.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class DeliveryDesk:
         owner: str = "",
         resolver: Resolver | None = None,
         rng: Random | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.config = config
         self.hooks = HookBook(stores.documents, clock, config.cache_s)
@@ -97,9 +99,12 @@ class DeliveryDesk:
         self._own_resolver = own if resolver is None else None
         self.guard = TargetGuard(config, resolver or own)
         self.sender = Sender(config, self.guard, clock)
-        dispatcher = Dispatcher(self.hooks, clock)
+        tracer = tracer or NullTracer()
+        dispatcher = Dispatcher(self.hooks, clock, tracer)
         self.worker = Worker(
-            WorkerParts(stores.results, stores.queue, self.hooks, self.letters, dispatcher, self.sender),
+            WorkerParts(
+                stores.results, stores.queue, self.hooks, self.letters, dispatcher, self.sender, tracer
+            ),
             config,
             clock,
             metrics,

@@ -12,6 +12,7 @@ from app.delivery.sender import Message
 from app.records import rfc3339
 from app.results.writes import Enqueue
 from app.telemetry.clock import Clock
+from app.telemetry.tracing import Tracer
 
 QUEUE = "webhook"
 CALL_ERASED = "call_erased"
@@ -58,11 +59,12 @@ class Delivery:
 
 
 class Dispatcher:
-    """Turns events into work for the queue `webhook`."""
+    """Turns events into work for the queue `webhook`; what traced the event goes with it, as `trace`."""
 
-    def __init__(self, hooks: HookBook, clock: Clock) -> None:
+    def __init__(self, hooks: HookBook, clock: Clock, tracer: Tracer) -> None:
         self._hooks = hooks
         self._clock = clock
+        self._tracer = tracer
 
     async def writes_for(self, tenant: str, event: Event) -> list[Enqueue]:
         """One piece of work for every endpoint that wants the event; the same however often it is asked. Never raises.
@@ -85,11 +87,12 @@ class Dispatcher:
         ]
 
     def _enqueue(self, tenant: str, event: Event, endpoint: str, payload: Mapping[str, Any]) -> Enqueue:
+        trace = self._tracer.inject()
         return Enqueue(
             tenant=tenant,
             queue=QUEUE,
             key=_key(event, endpoint),
-            payload=payload,
+            payload={**payload, "trace": trace} if trace else payload,
             due_at=self._clock.now(),
             # The news of an erasure must survive the erasure; it holds nothing but the call's id.
             call_id=None if event.type == CALL_ERASED else event.call_id,

@@ -25,6 +25,7 @@ from app.results.documents import DocumentNotFoundError, Job, WorkQueue
 from app.results.store import ResultStore, StoreError
 from app.telemetry.clock import Clock
 from app.telemetry.logs import get_logger
+from app.telemetry.tracing import Stage, Tracer, extract
 
 DISABLED = "disabled"
 """Why a delivery is given up whose endpoint is switched off."""
@@ -56,6 +57,7 @@ class WorkerParts:
     letters: DeadLetters
     dispatcher: Dispatcher
     sender: Sender
+    tracer: Tracer
 
 
 class Worker:
@@ -258,7 +260,10 @@ class Worker:
         place: Place,
     ) -> None:
         secrets = endpoint.secrets_at(self._clock.now())
-        attempt = await self._parts.sender.send(endpoint.url, secrets, delivery.message)
+        parent = extract(job.payload.get("trace"))
+        with self._parts.tracer.span(Stage.DELIVERY, parent=parent, kind="consumer") as span:
+            attempt = await self._parts.sender.send(endpoint.url, secrets, delivery.message)
+            span.set(outcome=attempt.outcome.value, tries=delivery.tries)
         self._metrics.webhook_deliveries.labels(attempt.outcome.value).inc()
         self._metrics.webhook_delivery_seconds.observe(attempt.seconds)
         delivered = attempt.outcome is Outcome.DELIVERED

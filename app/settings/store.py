@@ -10,16 +10,20 @@ from pydantic import Field, field_serializer
 
 from app.settings.base import Group
 
+_URL = r"^(memory://|(unix|rediss?(\+cluster)?)://.+)$"
+_PASSWORD = re.compile(r"(?<=://)[^/]*(?=@)|(?<=[?&]password=)[^&]*")
+
 
 class StoreSettings(Group):
     """Where results are kept and for how long.
 
-    url: `memory://`, or a Redis (`redis://`, `rediss://`, `unix://`, `redis+cluster://`). durable: whether what Redis
-    acknowledges survives its being killed; `auto` asks it. connect_timeout_s, timeout_s: after so long it is away.
+    url: `memory://`, or a Redis (`redis://`, `rediss://`, `unix://`, `redis+cluster://`, `rediss+cluster://`). durable:
+    whether what Redis acknowledges survives its being killed; `auto` asks it. connect_timeout_s, timeout_s: after so
+    long it is away.
     spool_path: where records wait while it is. spool_fsync: when what waits is forced to the disk.
     """
 
-    url: str = Field(default="memory://", pattern=r"^(memory://|(rediss?|unix|redis\+cluster)://.+)$")
+    url: str = Field(default="memory://", pattern=_URL, repr=False)
     max_calls: int = Field(default=2_000, ge=1)
     max_records_per_call: int = Field(default=2_000, ge=1)
     ttl_s: float = Field(default=24 * 3600, gt=0, allow_inf_nan=False)
@@ -41,4 +45,4 @@ class StoreSettings(Group):
 
     @field_serializer("url")
     def _without_password(self, url: str) -> str:
-        return re.sub(r"(?<=://)[^@/]*@", "***@", url)
+        return _PASSWORD.sub("***", url)

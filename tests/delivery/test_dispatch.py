@@ -9,6 +9,7 @@ from app.delivery.hooks import Filter, HookBook
 from app.results.memory import MemoryStores
 from app.results.memory_beside import MemoryDocuments
 from app.results.store import StoreAwayError
+from app.telemetry.tracing import NullTracer
 from tests.support.clock import FakeClock
 
 EVENT = Event("call_ended", "call-1", "sales", None, {"call_id": "call-1"}, "call_ended:5", 1_700_000_000.0)
@@ -24,7 +25,7 @@ def test_every_endpoint_that_wants_an_event_gets_a_job_of_its_own() -> None:
         wants = await book.create("acme", "https://hooks.example/", which=Filter())
         await book.create("acme", "https://hooks.example/", which=Filter(types=("alert",)))
         await book.create("acme", "https://hooks.example/", which=Filter(), enabled=False)
-        dispatcher = Dispatcher(book, clock)
+        dispatcher = Dispatcher(book, clock, NullTracer())
         (work,) = await dispatcher.writes_for("acme", EVENT)
         assert (work.tenant, work.queue, work.call_id) == ("acme", "webhook", "call-1")
         assert work.key == f"{wants.id}:call-1:call_ended:5"
@@ -55,7 +56,7 @@ def test_the_news_of_an_erasure_survives_it() -> None:
         book = HookBook(MemoryStores(clock).documents, clock, 5.0)
         await book.create("acme", "https://hooks.example/", which=Filter())
         event = Event("call_erased", "call-1", "sales", None, {"call_id": "call-1"}, "call_erased:5", 5.0)
-        (work,) = await Dispatcher(book, clock).writes_for("acme", event)
+        (work,) = await Dispatcher(book, clock, NullTracer()).writes_for("acme", event)
         assert work.call_id is None
 
     asyncio.run(use())
@@ -70,7 +71,7 @@ def test_while_nobody_knows_the_endpoints_the_event_itself_waits() -> None:
 
     async def use() -> None:
         clock = FakeClock()
-        (work,) = await Dispatcher(HookBook(Away(clock), clock, 5.0), clock).writes_for("acme", EVENT)
+        (work,) = await Dispatcher(HookBook(Away(clock), clock, 5.0), clock, NullTracer()).writes_for("acme", EVENT)
         assert work.key == "?:call-1:call_ended:5"
         assert work.call_id == "call-1"
         assert event_of(work.payload) == EVENT

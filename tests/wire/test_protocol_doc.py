@@ -83,6 +83,9 @@ class DocScorer:
             line_profile=LineRef(line_profile.id, line_profile.n),
             audio_quality=utterance.quality,
             latency_ms=None,
+            seq=None,
+            created_at=None,
+            durable=False,
         )
         if utterance.reason is None:
             scores = {"anger": 0.6312, "joy": 0.0508, "neutral": 0.2215, "sadness": 0.0965}
