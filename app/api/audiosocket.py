@@ -22,6 +22,7 @@ from app.api.errors import ProblemError
 from app.api.expected import ExpectedCalls, Registration, RegistrationsFullError
 from app.api.ingest import manner, note_call
 from app.api.protocol import Problem
+from app.api.queries import known_query
 from app.api.transport import TcpTransport
 from app.domain import CallStart
 from app.settings import AudioSocketSettings, SettingsError
@@ -33,7 +34,7 @@ NAME = "audiosocket"
 
 Ingester = Annotated[Principal, Depends(requires(Scope.INGEST))]
 
-router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"])
+router = APIRouter(prefix="/v1/ingest/audiosocket", tags=["carriers"], dependencies=[Depends(known_query)])
 
 
 @router.put(

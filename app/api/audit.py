@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
@@ -20,6 +19,7 @@ from app.api.paging import call_of
 from app.api.privacy_bodies import AuditBody, AuditCheckBody, PseudonymBody, Whose
 from app.api.protocol import Listing, Problem
 from app.api.queries import PAGE_MAX, Cursor, known_query
+from app.api.times import SpanDep
 from app.privacy.audit import AuditFullError
 from app.privacy.entries import AuditEntry, AuditQuery
 from app.results.store import BadCursorError, CallNotFoundError, StoreError
@@ -134,6 +134,7 @@ Officer = Annotated[Principal, Depends(requires(Scope.ADMIN))]
 async def list_audit(
     services: ServicesDep,
     principal: Officer,
+    span: SpanDep,
     action: Annotated[str | None, Query(pattern=_ACTION, description="Only this action.")] = None,
     object: Annotated[
         str | None,
@@ -142,25 +143,12 @@ async def list_audit(
             description="Only on this object; `POST /v1/audit/pseudonym` names calls and subjects.",
         ),
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="From then on, RFC 3339 with a zone.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before then, RFC 3339 with a zone.")] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Most items on the page.")] = 50,
 ) -> dict[str, Any]:
     """One page of the tenant's log. Calls and subjects are pseudonyms. A page may be short although more follow."""
-    query = (
-        "audit",
-        action,
-        object,
-        None if since is None else since.isoformat(),
-        None if until is None else until.isoformat(),
-    )
-    which = AuditQuery(
-        action,
-        object,
-        None if since is None else since.timestamp(),
-        None if until is None else until.timestamp(),
-    )
+    query = ("audit", action, object, span.since, span.until)
+    which = AuditQuery(action, object, span.since, span.until)
     before = _number(unseal(cursor, *query))
     entries, following = await services.privacy.audit.read(
         principal.tenant, which, before=before, limit=limit

@@ -61,6 +61,8 @@ async def _problem(_request: Request, error: ProblemError) -> Response:
 
 
 async def _http_exception(_request: Request, error: HTTPException) -> Response:
+    if isinstance(error.__cause__, ProblemError):
+        return error.__cause__.response()  # FastAPI reads JSON bodies itself; this one was too big
     if isinstance(error.__cause__, RecursionError | ValueError):
         # FastAPI parses a JSON body before any of our code runs, and calls what it cannot bear a bad request.
         detail = "expected JSON (RFC 8259) without deep nesting, in UTF-8"

@@ -63,13 +63,13 @@ class Compaction:
         self._at = float("-inf")
 
     async def look(self) -> None:
-        """Compacts, where calls were erased since the last time.
+        """Compacts, where calls were erased since the last time, or an erasure ended (its wish was queued till then).
 
         Raises:
             StoreError: the store does not answer.
         """
         stores, now = self._services.stores, self._services.clock.monotonic()
-        erased = stores.erasures
+        erased = stores.erasures + self._services.privacy.erasures.finished
         if erased != self._done and now - self._at >= COMPACT_EVERY_S and await stores.compact():
             self._done, self._at = erased, now
 

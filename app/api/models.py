@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends
 from app.access.principal import Scope
 from app.api.deps import ServicesDep, requires
 from app.api.protocol import Listing, Problem, ServedModelBody
+from app.api.queries import known_query
 
 router = APIRouter(
     prefix="/v1",
     tags=["models"],
-    dependencies=[Depends(requires(Scope.READ_STATS))],
-    responses={401: {"model": Problem}},
+    dependencies=[Depends(requires(Scope.READ_STATS)), Depends(known_query)],
+    responses={status: {"model": Problem} for status in (401, 403, 422)},
 )
 
 

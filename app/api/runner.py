@@ -72,7 +72,9 @@ class CallRunner:
         self._bytes_per_s = start.format.frame_bytes * start.format.sample_rate_hz
         self._jitter = [JitterMeter(start.format.sample_rate_hz) for _ in start.format.tracks]
         self._track_of = {leg: track for track, legs in enumerate(start.format.tracks) for leg in legs}
-        self._log = get_logger(__name__).bind(call_id=start.call_id)
+        # The name that the call has in traces, too.
+        self._opaque_id = opaque_call_id(start.tenant, start.call_id, services.trace_salt)
+        self._log = get_logger(__name__).bind(call_id=start.call_id, call=self._opaque_id)
 
     @property
     def resume_secret(self) -> str:
@@ -133,8 +135,7 @@ class CallRunner:
         Raises:
             InferenceError: the call cannot go on.
         """
-        opaque = opaque_call_id(self.start.tenant, self.start.call_id, self._services.trace_salt)
-        with self._services.tracer.span(Stage.INGEST, kind="server", call=opaque):
+        with self._services.tracer.span(Stage.INGEST, kind="server", call=self._opaque_id):
             await self._run()
 
     async def _run(self) -> None:

@@ -17,6 +17,7 @@ from app.api.deps import ServicesDep, requires
 from app.api.errors import ProblemError
 from app.api.limits import TenantLimitError
 from app.api.protocol import Problem, ScoreBody
+from app.api.queries import known_query
 from app.audio.recording import Recording, RecordingError, open_recording
 from app.domain import DEFAULT_TENANT, CallStart, Leg, UtteranceRecord
 from app.engine import Engine
@@ -26,7 +27,7 @@ from app.recorded import recording_start, score_recording, score_whole
 from app.records import record_body
 from app.wire.native import random_call_id
 
-router = APIRouter(prefix="/v1", tags=["score"])
+router = APIRouter(prefix="/v1", tags=["score"], dependencies=[Depends(known_query)])
 
 _NAME = r"^[A-Za-z0-9._~-]{1,64}$"
 _CALL_ID = r"^[A-Za-z0-9._~-]{1,128}$"

@@ -80,6 +80,8 @@ class Erasures:
         clock: says when. metrics: erasures carried out.
         keep_s: how long receipts are kept. told: hears of each call that is gone, for viewers and webhooks.
         owner: this process, for the feed.
+
+    finished: erasures that this process brought to an end; what they were about is queued until then.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Erasures:
         self._told = told
         self._traces = Traces(self._store, self._documents)
         self._accepted: dict[tuple[str, str], dict[str, Any]] = {}
+        self.finished = 0
         self._log = get_logger(__name__)
 
     @asynccontextmanager
@@ -320,6 +323,7 @@ class Erasures:
         view = self._view(job, erased=len(found), receipt=self.signer.sign(body))
         await self._documents.put(job.tenant, KIND, job.key, view, ttl_s=self._keep_s)
         await self._queue.done(job)
+        self.finished += 1
         self._accepted.pop((job.tenant, job.key), None)
         self._metrics.erasures.inc()
         return view

@@ -33,6 +33,12 @@ class Expiries:
         """Forgets a name, if it is there."""
         self._at.pop(name, None)
 
+    def erase(self, name: str) -> None:
+        """Forgets a name to its last trace, which takes a look at all of them."""
+        self.discard(name)
+        self._heap = [(until, known) for known, until in self._at.items()]
+        heapq.heapify(self._heap)
+
     def due(self, now: float) -> list[str]:
         """The names whose moment has come, which are forgotten."""
         found = []

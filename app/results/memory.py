@@ -320,6 +320,7 @@ class MemoryStore:
         if entry is not None:
             for where, sums in entry.stats.items():
                 self._uncount(place, where, sums)
+            place.ended.erase(write.call_id)
             self._forget(place, write.call_id)
         for index, told in enumerate(place.feed):
             if told.call_id == write.call_id:

@@ -171,7 +171,7 @@ def test_an_erasure_while_labelling_leaves_nothing(web: Api) -> None:
             await erase_call(services.store, "c0")
             return await put(*args, **kwargs)
 
-    late = Api(web._app, replace(services, documents=Late()))
+    late = Api(web.app, replace(services, documents=Late()))
     assert label(late, label=category(web)).status_code == 404
     assert late.get("/v1/feedback").json()["items"] == []
 

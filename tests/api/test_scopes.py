@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from app.access.principal import Scope
 from tests.support.raw import RawClient
 from tests.support.routes import FOLDER, SOCKET, RouteSpec
-from tests.support.streams import listen, opened, start_message
+from tests.support.streams import opened, say, start_message
 from tests.support.walls import World, world
 
 OPEN = {
@@ -31,8 +31,8 @@ CARRIERS = {"WS /v1/ingest/{carrier}", "WS /v1/ingest/{carrier}/{secret}"}
 """What wants the carrier's own credentials."""
 
 VALUES = {
-    "call_id": "shared",
-    "utterance_id": "shared.customer.0000",
+    "call_id": "nobody",
+    "utterance_id": "nobody.customer.0000",
     "line": "plain-line",
     "erasure_id": "0a",
     "endpoint_id": "we_" + "0" * 24,
@@ -102,11 +102,10 @@ def test_sockets_want_a_scope_too(made: World, scope: Scope) -> None:
                 pass
         elif path == "/v1/stream":
             with opened(url + path, additional_headers=headers) as socket:
-                socket.send(start_message())
-                assert [message["code"] for message in listen(socket)] == ["missing_scope"]
+                messages = say(socket, [start_message()])
+                assert [message["code"] for message in messages] == ["missing_scope"]
                 assert socket.close_code == 1008
         else:
-            with pytest.raises(InvalidStatus) as caught:
-                with opened(url + path, additional_headers=headers):
-                    pass
+            with pytest.raises(InvalidStatus) as caught, opened(url + path, additional_headers=headers):
+                pass
             assert caught.value.response.status_code == 403

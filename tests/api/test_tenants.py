@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from websockets.sync.client import ClientConnection
 
 from tests.delivery.parts import HOST
 from tests.support.probes import Probe, leaks, spelt
@@ -24,7 +26,7 @@ from tests.support.walls import BEFORE, BEHIND, LINE, LIVE, MARK, SHARED, World,
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a route is tried. texts: bodies. moving: its answers change by themselves, so that only statuses are compared.
+    """How a route is tried. texts: bodies. moving: its answers change by themselves, so only statuses are compared.
 
     grows: each success leaves something, so that it is tried once and not at random. path: instead of the route's.
     fixed, always: of the query, what is always sent: values, and names of what is another's.
@@ -106,9 +108,7 @@ RULES: dict[str, Rule] = {
     "PUT /v1/alert-rules/{rule_id}": Rule((ALERT_RULE,)),
     "DELETE /v1/alert-rules/{rule_id}": PLAIN,
     "GET /v1/alerts": PLAIN,
-    "POST /v1/score": Rule(
-        content=recording(), fixed=(("whole", "true"),), always=("call_id", "line")
-    ),
+    "POST /v1/score": Rule(content=recording(), fixed=(("whole", "true"),), always=("call_id", "line")),
     "GET /v1/events": MOVING,
     "GET /v1/calls/{call_id}/events": PLAIN,
     "GET /v1/models": PLAIN,
@@ -145,11 +145,35 @@ SOCKETS = {
 }
 """Every socket; tests/api/test_tenants_live.py tries them."""
 
-NAMING = {"call_id", "line", "team", "outcome", "label", "labeller", "endpoint_id", "rule_id", "tenant", "object"}
+NAMING = {
+    "call_id",
+    "line",
+    "team",
+    "outcome",
+    "label",
+    "labeller",
+    "endpoint_id",
+    "rule_id",
+    "tenant",
+    "object",
+}
 """Parameters of queries that name something of a tenant."""
 
 NAMELESS = {
-    *("cursor", "limit", "since", "until", "state", "format", "leg", "legs", "type", "kind", "action", "after"),
+    *(
+        "cursor",
+        "limit",
+        "since",
+        "until",
+        "state",
+        "format",
+        "leg",
+        "legs",
+        "type",
+        "kind",
+        "action",
+        "after",
+    ),
     *("from_seq", "from_position", "last_event_id", "min_confidence", "min_expected_cost", "emotion"),
     *("bucket", "tz", "group_by", "whole", "salience", "consent", "notice_given"),
 }
@@ -165,7 +189,7 @@ def made(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wor
             yield empty
 
 
-def live_call(made: World) -> object:
+def live_call(made: World) -> AbstractContextManager[ClientConnection]:
     """A call of the tenant behind the wall that goes on."""
     headers = made.behind.headers()
     return started(made.server.stream_url, headers=headers, call_id=LIVE, line=LINE, metadata={"name": MARK})
@@ -262,7 +286,9 @@ RESPELLINGS: dict[str, Callable[[str], str]] = {
     "star": lambda value: spelt(value[:-1]) + "*",
     "semicolon": lambda value: spelt(value) + ";x=1",
     "wrong UTF-8 behind": lambda value: spelt(value) + "%ff",
-    "wide letters": lambda value: spelt("".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in value)),
+    "wide letters": lambda value: spelt(
+        "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in value)
+    ),
 }
 """Ways to write an id into a path that something on the way might take for the id itself."""
 

@@ -28,7 +28,20 @@ from tests.support.streams import (
     started,
 )
 from tests.support.tenants import Tenant
-from tests.support.walls import BEHIND, BROKEN, ENDED, GHOST, LINE, LIVE, MARK, SECRET, TEAM, World, fill, world
+from tests.support.walls import (
+    BEHIND,
+    BROKEN,
+    ENDED,
+    GHOST,
+    LINE,
+    LIVE,
+    MARK,
+    SECRET,
+    TEAM,
+    World,
+    fill,
+    world,
+)
 
 CLIP_S = 6.5
 STOP = '{"type":"stop"}'
@@ -66,9 +79,9 @@ def play(made: World, tenant: Tenant, call_id: str, **fields: Any) -> list[Messa
 def refusal(made: World, path: str, tenant: Tenant | None) -> tuple[int, str]:
     """The answer to an upgrade that is not accepted."""
     headers = None if tenant is None else tenant.headers()
-    with pytest.raises(InvalidStatus) as caught:
-        with opened(made.server.url.replace("http", "ws", 1) + path, additional_headers=headers):
-            pass
+    url = made.server.url.replace("http", "ws", 1) + path
+    with pytest.raises(InvalidStatus) as caught, opened(url, additional_headers=headers):
+        pass
     response = caught.value.response
     return response.status_code, (response.body or b"").decode()
 

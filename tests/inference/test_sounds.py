@@ -56,4 +56,5 @@ def test_the_order_of_the_kinds_does_not_matter(
     if one is not None and other is not None:
         assert one[1] == pytest.approx(other[1])
         assert threshold <= one[1] <= 1
-        assert one[0] == other[0] or sound[1] == sound[2]
+        # A difference that the softmax cannot hold is a tie.
+        assert one[0] == other[0] or abs(float(sound[1]) - float(sound[2])) < 1e-6

@@ -57,7 +57,7 @@ class Probe:
         """Sends the request, or its twin. respell: writes values into the path."""
         values = {name: ghost_of(own) if ghost else own for name, own in self.about.items()}
         path = _PLACE.sub(lambda found: respell(values[found[1]]), self.path)
-        query = urlencode({name: values[name] for name in self.query} | self.fixed)
+        query = urlencode({**{name: values[name] for name in self.query}, **self.fixed})
         if self.text is not None:
             text = _PLACE.sub(lambda found: json.dumps(values[found[1]])[1:-1], self.text)
             sent, headers = text.encode(), {"Content-Type": "application/json"}

@@ -48,14 +48,14 @@ class Api:
     def __init__(self, app: FastAPI, services: Services, **client: Any) -> None:
         app.state.services = services
         self.services = services
-        self._app = app
+        self.app = app
         self._client = client
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request, from a client of its own."""
 
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             client = {"base_url": "http://127.0.0.1"} | self._client
             async with httpx.AsyncClient(transport=transport, **client) as session:
                 return await session.request(method, path, **options)

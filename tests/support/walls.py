@@ -124,6 +124,7 @@ def world(bundle: Path, folder: Path, redis: RedisServer | None = None, **groups
         store |= {"url": redis.url}
     defaults: dict[str, Any] = {
         "store": store,
+        "limits": {"requests_per_s": None},
         "labels": {"pattern": "[a-z-]{1,64}"},
         "carriers": {"audiosocket": {"tenant": BEHIND}},
         **tenants.groups,
