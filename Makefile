@@ -17,7 +17,7 @@ TEACHERS := $(VENV)/.installed-$(EXTRA)-train-dev-teachers
 BASELINES := $(VENV)/.installed-$(EXTRA)-train-dev-teachers-baselines
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench bench-records lock sbom audit dashboard image-lint asterisk clean
+.PHONY: help run serve setup setup-all test test-fast lint style types imports format train evaluate bench bench-records lock sbom audit dashboard contracts image-lint asterisk clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ audit: $(SERVING) ## known vulnerabilities of the images' packages (asks a servi
 dashboard: $(SERVING) ## make deploy/grafana/kowairo.json from the metrics
 	$(PY) -m app.telemetry.dashboard > deploy/grafana/kowairo.json.new
 	@mv deploy/grafana/kowairo.json.new deploy/grafana/kowairo.json
+
+contracts: $(SERVING) ## make docs/openapi.json, docs/asyncapi.json and docs/schemas from the code
+	@$(PY) -m app contracts docs
 
 image-lint: $(VENV)/bin/hadolint ## lint the Dockerfile
 	$(VENV)/bin/hadolint Dockerfile

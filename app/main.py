@@ -30,6 +30,7 @@ from app.api import (
     live,
     models,
     retention,
+    schemas,
     score,
     stats,
     stream,
@@ -47,6 +48,7 @@ from app.api.building import (
     salt_of,
     tracer_of,
 )
+from app.api.contracts.openapi import install_openapi
 from app.api.deps import Services
 from app.api.doors import make_doors
 from app.api.edge import BodyLimit, CrossOrigin, LocalHostOnly, RequestObserver, SecurityHeaders
@@ -196,6 +198,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         retention,
         audit,
         health,
+        schemas,
         stream,
         audiosocket,
         ingest,
@@ -203,6 +206,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     ):
         app.include_router(module.router)
     install_pages(app)
+    install_openapi(app)
     # The last one added is the outermost.
     app.add_middleware(RateHeaders)
     app.add_middleware(BodyLimit, settings=settings)

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 from app.bundle.manifest import BundleError
-from app.cli import bundle, call, config, dead_letters, demo, key, profile, receipt, score, serve
+from app.cli import bundle, call, config, contracts, dead_letters, demo, key, profile, receipt, score, serve
 from app.cli.exits import CliError, ExitCode
 from app.ort import OrtError
 from app.settings import SettingsError
 
-COMMANDS = (serve, score, profile, call, key, receipt, dead_letters, bundle, config, demo)
+COMMANDS = (serve, score, profile, call, key, receipt, dead_letters, bundle, config, contracts, demo)
 
 Runner = Callable[[argparse.Namespace], int]
 

@@ -1,4 +1,4 @@
-"""A typed client of the service: `Client`, `AsyncClient`, and live events that resume by themselves (docs/client.md)."""
+"""A typed client of the service, blocking or not, with live events that resume by themselves (docs/client.md)."""
 
 from app.client.errors import ApiError, ClosedError, KowairoError, UnreachableError
 from app.client.events import (

@@ -50,9 +50,14 @@ class AlertEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumedEvent(Event):
-    """The feed goes on from a number. complete: nothing from there on is missing; else gaps are named."""
+    """The feed goes on from a number.
+
+    complete: nothing from there on is missing; else gaps are named. reset: the numbers had begun anew, so that what is
+    known of the calls should be read again.
+    """
 
     complete: bool
+    reset: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +112,7 @@ def _typed(message: Mapping[str, Any]) -> Event:
     if kind == "alert":
         return AlertEvent(**common, alert=Alert.model_validate(message))
     if kind == "resumed" and "complete" in message:
-        return ResumedEvent(**common, complete=message["complete"])
+        return ResumedEvent(**common, complete=message["complete"], reset=message.get("reset", False))
     if kind == "gap":
         return GapEvent(**common, first=message["from"], last=message["to"])
     if kind == "lagged":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from app.client.errors import ApiError, ClosedError, KowairoError, UnreachableError, seconds_of
-from app.client.events import Event, GapEvent, LaggedEvent, ResetEvent, event_of
+from app.client.events import Event, GapEvent, LaggedEvent, ResetEvent, ResumedEvent, event_of
 from app.client.wire import Retry, error_of, path_of, query_of
 
 DONE = 1000
+ABNORMAL = 1006
 POLICY = 1008
 SLOW = "slow_reader"
 _ENDS = frozenset({"call_ended", "call_erased"})
@@ -67,6 +69,8 @@ class Feed:
         event = event_of(message)
         if isinstance(event, ResetEvent):
             self._next = event.next_position
+        elif isinstance(event, ResumedEvent) and event.reset:
+            self._next = message["next_position"]
         elif isinstance(event, GapEvent | LaggedEvent):
             self._reach(event.last)
         else:
@@ -76,38 +80,33 @@ class Feed:
 
     async def events(self, opening: Opening) -> AsyncIterator[Event]:
         """Every event, over as many connections as it takes; see `AsyncClient.events`."""
-        failures = 0
-        began = False
-        while True:
+        failures, began = 0, False
+        while not self.over:
             try:
                 async with _connected(opening, self.path()) as socket:
                     if began and self._next is None:
                         yield GapEvent("gap", {}, first=None, last=None)
                     began = True
-                    async for text in socket:
+                    async for event in self._told(socket):
                         failures = 0
-                        event = self.take(text if isinstance(text, str) else text.decode())
-                        if event is not None:
-                            yield event
+                        yield event
                 if self.over or _is_over(socket):
                     return
-                error: KowairoError = UnreachableError(f"{opening.url}: the connection broke")
-            except ConnectionClosed as closed:
-                error = UnreachableError(f"{opening.url}: {closed}")
-                if self.over or _is_over(socket):
-                    return
+                error: KowairoError = UnreachableError(f"{opening.url}: {_farewell(socket)}")
             except InvalidStatus as refused:
                 error = _refusal(refused)
-                if isinstance(error, ApiError) and error.status not in _TRANSIENT:
-                    raise error from None
             except (InvalidURI, InvalidHandshake, OSError, TimeoutError) as failure:
                 error = UnreachableError(f"{opening.url}: {failure or type(failure).__name__}")
             failures += 1
-            asked_s = error.retry_after_s if isinstance(error, ApiError) else None
-            pause_s = opening.retry.pause_s(failures, asked_s)
-            if pause_s is None:
-                raise error
-            await opening.sleep(pause_s)
+            await opening.sleep(_pause_s(opening.retry, failures, error))
+
+    async def _told(self, socket: ClientConnection) -> AsyncIterator[Event]:
+        """The events of one connection, until it ends in any way."""
+        with contextlib.suppress(ConnectionClosed):
+            async for text in socket:
+                event = self.take(text if isinstance(text, str) else text.decode())
+                if event is not None:
+                    yield event
 
     def _reach(self, number: int | None) -> None:
         if number is not None:
@@ -128,6 +127,29 @@ def _is_over(socket: ClientConnection) -> bool:
     if socket.close_code == POLICY and socket.close_reason != SLOW:
         raise ClosedError(socket.close_reason or "", POLICY)
     return socket.close_code == DONE
+
+
+def _farewell(socket: ClientConnection) -> str:
+    if socket.close_code is None or socket.close_code == ABNORMAL:
+        return "the connection broke"
+    return f"the feed was closed with code {socket.close_code} ({socket.close_reason or 'no reason'})"
+
+
+def _pause_s(retry: Retry, failures: int, error: KowairoError) -> float:
+    """Seconds until the next connection.
+
+    Raises:
+        KowairoError: there is to be none.
+    """
+    asked_s = None
+    if isinstance(error, ApiError):
+        if error.status not in _TRANSIENT:
+            raise error
+        asked_s = error.retry_after_s
+    pause_s = retry.pause_s(failures, asked_s)
+    if pause_s is None:
+        raise error
+    return pause_s
 
 
 def _refusal(refused: InvalidStatus) -> ApiError:

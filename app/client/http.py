@@ -81,7 +81,12 @@ class Client:
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, api_key: str | None = None, retry: Retry | None = None, **options: Any
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        retry: Retry | None = None,
+        **options: Any,
     ) -> None:
         self._retry = retry or Retry()
         self._sleep: Callable[[float], None] = time.sleep
@@ -203,7 +208,12 @@ class AsyncClient:
     """The same without blocking, and live events; an asynchronous context manager."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, api_key: str | None = None, retry: Retry | None = None, **options: Any
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        retry: Retry | None = None,
+        **options: Any,
     ) -> None:
         self._retry = retry or Retry()
         self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -284,13 +294,13 @@ class AsyncClient:
         """What happens, as it happens: to one call until its end, or to all calls for ever.
 
         A connection that breaks is made anew, and goes on where it was; `ResumedEvent`, `GapEvent` and `LaggedEvent`
-        tell what could not be made up for. filters: `line`, `leg`, `emotion`, `min_confidence`, `min_expected_cost`,
-        `type` (a list).
+        tell what could not be made up for.
 
         Args:
             call_id: whose events; None: all calls of the tenant.
             from_seq: first the records of the call from this number on.
             from_position: first what happened from this position of the tenant's feed on.
+            **filters: `line`, `leg`, `emotion`, `min_confidence`, `min_expected_cost`, `type` (a list).
 
         Raises:
             ApiError: the feed is refused.

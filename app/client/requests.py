@@ -124,23 +124,11 @@ def stats(
     bucket: str = "1h",
     tz: str = "UTC",
     group_by: Sequence[str] = (),
-    line: str | None = None,
-    team: str | None = None,
-    emotion: str | None = None,
-    outcome: str | None = None,
+    **filters: str,
 ) -> Request[Stats]:
-    """How customers sounded over time."""
-    query = query_of(
-        since=since,
-        until=until,
-        bucket=bucket,
-        tz=tz,
-        group_by=",".join(group_by) or None,
-        line=line,
-        team=team,
-        emotion=emotion,
-        outcome=outcome,
-    )
+    """How customers sounded over time. filters: `line`, `team`, `emotion`, `outcome`."""
+    groups = ",".join(group_by) or None
+    query = query_of(since=since, until=until, bucket=bucket, tz=tz, group_by=groups, **filters)
     return Request("GET", "/v1/stats", Stats, query)
 
 

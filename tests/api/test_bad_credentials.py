@@ -96,7 +96,7 @@ def test_an_expired_token_opens_no_route(guarded: Api) -> None:
     ],
 )
 def test_claims(guarded: Api, said: dict[str, Any], opens: bool) -> None:
-    """A clock may go wrong by as much as the site says, and no more; a claim that is not what it must be opens nothing."""
+    """A clock may go wrong by as much as the site says, and no more; what a claim must not be opens nothing."""
     answer = guarded.get("/v1/calls", headers={"Authorization": f"Bearer {token(claims(**said))}"})
     if opens:
         assert answer.status_code == 200, answer.text

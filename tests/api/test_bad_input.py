@@ -245,7 +245,7 @@ def test_a_wrong_cursor(made: World, client: RawClient) -> None:
 
 
 def test_an_unknown_parameter(made: World, client: RawClient) -> None:
-    """A misspelt filter must not give everything: 422 on every route with credentials, also for one that comes twice."""
+    """A misspelt filter must not give everything: 422 on every route with credentials, also for one twice."""
     for spec in made.routes:
         if spec.scope is None:
             continue

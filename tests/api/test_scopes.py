@@ -18,9 +18,10 @@ from tests.support.walls import World, world
 OPEN = {
     *("GET /livez", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /", "GET /docs"),
     f"{FOLDER} /assets",
+    *("GET /asyncapi.json", "GET /v1/schemas", "GET /v1/schemas/{name}"),
     *("POST /v1/webhooks/telnyx", "POST /v1/webhooks/twilio{slash:path}"),
 }
-"""What wants no key: how the process is, the pages, and what a carrier has signed."""
+"""What wants no key: how the process is, the pages, the contracts, and what a carrier has signed."""
 
 SOCKETS = {
     "WS /v1/stream": Scope.INGEST,

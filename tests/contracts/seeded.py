@@ -59,6 +59,9 @@ class Seeded:
         feedback = {"label": "angry", "labeller": "rater-7"}
         self._post(f"/v1/utterances/{UTTERANCE_ID}/feedback", feedback)
         self._need("endpoint_id", "/v1/webhook-endpoints", {"url": f"https://{HOST}/hooks"})
+        self.web.request(
+            "PATCH", f"/v1/webhook-endpoints/{self.known['endpoint_id']}", json={"enabled": True}
+        )
         self._need("rule_id", "/v1/alert-rules", {"kind": "valence", "below": -0.5})
         self._need("key_id", "/v1/keys", {"name": "crm", "scopes": ["read:scores"]})
         self._need("erasure_id", "/v1/erasures", {"subject": "nobody"})
@@ -86,7 +89,8 @@ def seeded(bundle: Path, folder: Path) -> Iterator[Seeded]:
     """A service that holds one of everything."""
     tenants = make_tenants(folder, ["alpha"])
     (tenant,) = tenants.all
-    settings = make_settings(bundle, **tenants.groups)
+    carriers = {"audiosocket": {"tenant": tenant.name}}
+    settings = make_settings(bundle, **tenants.groups, carriers=carriers)
     with service_parts(settings) as parts:
         # Deliveries go nowhere: the only name that is known is this machine's, where nobody listens.
         desk = DeliveryDesk(

@@ -100,9 +100,10 @@ class World:
     def state_behind(self) -> object:
         """Everything held of the tenant behind the wall, for comparison."""
         on_server(self.server, _settled(self.services))
+        announced = repr(self.services.expected_calls._calls)
         if self.redis is not None:
-            return _redis_state(self, self.redis)
-        return on_server(self.server, _memory_state(self.services))
+            return announced, _redis_state(self, self.redis)
+        return announced, on_server(self.server, _memory_state(self.services))
 
 
 def ghost_of(own: str) -> str:
@@ -304,7 +305,7 @@ async def _memory_state(services: Services) -> object:
     }
 
 
-def _redis_state(made: World, redis: RedisServer) -> object:
+def _redis_state(made: World, redis: RedisServer) -> dict[str, bytes]:
     """Every key of the tenant, and every one of its API keys, as Redis writes it to disk."""
     found = redis.command("KEYS", "*").split(b"\r\n")
     kept = [f"{{{BEHIND}}}:", *(f"api_key:{one}" for one in made.owned[BEHIND]["key_id"])]

@@ -49,3 +49,68 @@ BODIES: Mapping[str, Any] = {
     "announce_audiosocket_call": {"leg": "customer", "line": "trunk-1", "consent": True},
 }
 """Of a request, by operation."""
+
+_RECORD = {
+    "call_id": CALL_ID,
+    "seq": 1,
+    "leg": "customer",
+    "utterance_id": UTTERANCE_ID,
+    "start_s": 0.4,
+    "end_s": 3.1,
+    "scores": {"angry": 0.71, "neutral": 0.29},
+    "emotion": "angry",
+    "event": None,
+    "event_score": None,
+    "abstained": False,
+    "reason": None,
+    "detail": None,
+    "not_speech_kind": None,
+    "not_speech_name": None,
+    "confidence": 0.71,
+    "arousal": 0.6,
+    "valence": -0.5,
+    "expected_cost": 0.29,
+    "salience": None,
+    "model": {"bundle": "kowairo-8k", "version": "1.0.0", "head": "default"},
+    "line_profile": {"id": "sales", "n": 812},
+    "audio_quality": {
+        "snr_db": 21.5,
+        "clipped": 0.0,
+        "packet_loss": 0.0,
+        "level_dbfs": -23.1,
+        "concealed": 0.0,
+        "codec": "pcm_mulaw/8000",
+        "jitter_ms": 1.2,
+    },
+    "latency_ms": 61.0,
+    "created_at": "2026-11-28T09:00:03.161Z",
+    "durable": True,
+}
+
+MESSAGES: Mapping[str, Any] = {
+    "client.start": {
+        "type": "start",
+        "encoding": "pcm_mulaw",
+        "sample_rate": 8000,
+        "channels": ["customer", "agent"],
+        "call_id": CALL_ID,
+        "line": "sales",
+        "team": "north",
+    },
+    "client.mark": {"type": "mark", "name": "transfer to billing"},
+    "client.flush": {"type": "flush"},
+    "client.pause": {"type": "pause"},
+    "client.resume": {"type": "resume"},
+    "client.stop": {"type": "stop"},
+    "service.utterance": {"type": "utterance", **_RECORD},
+    "service.mark": {"type": "mark", "call_id": CALL_ID, "name": "transfer to billing"},
+    "live.utterance": {**_RECORD, "type": "utterance", "position": 41},
+    "live.keepalive": {"type": "keepalive", "seq": 24},
+    "live.gap": {"type": "gap", "seq": None, "position": None, "from": 3, "to": 7},
+    "event.utterance": _RECORD,
+    "webhook.utterance": {"type": "utterance", "timestamp": "2026-11-28T09:00:03.161Z", "data": _RECORD},
+}
+"""Of the AsyncAPI document, by published name."""
+
+RESPONSES: Mapping[str, Any] = {"get_utterance": {**_RECORD, "line": "sales", "team": "north"}}
+"""Of answers, by operation."""

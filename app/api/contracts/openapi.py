@@ -6,13 +6,14 @@ that no route can forget it. Problems are `application/problem+json`, operations
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.api.contracts.examples import BODIES, PARAMETERS
+from app.api.contracts.examples import BODIES, PARAMETERS, RESPONSES
 from app.api.contracts.problems import KINDS, reference, responses, statuses
 
 Operation = dict[str, Any]
@@ -54,6 +55,8 @@ _WEBHOOK_BODIES: Mapping[str, Any] = {
 }
 """Bodies that routes read by themselves: their signature covers every byte."""
 
+_FASTAPIS = frozenset({"HTTPValidationError", "ValidationError"})
+"""Schemas of FastAPI's own errors, which this service does not answer."""
 _TIMES = frozenset({"since", "until"})
 _ETAG = {
     "ETag": {
@@ -96,10 +99,13 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     )
     components = document["components"]
     components["responses"] = responses()
+    for path, method, operation in operations(document):
+        operation["operationId"] = _operation_name(operation["operationId"], path, method)
     document["paths"] = {_plain_path(path): item for path, item in document["paths"].items()}
     for path, _method, operation in operations(document):
         _complete(path, operation, components["schemas"])
-    components["schemas"] = dict(sorted(components["schemas"].items()))
+    kept = {name: schema for name, schema in components["schemas"].items() if name not in _FASTAPIS}
+    components["schemas"] = dict(sorted(kept.items()))
     return document
 
 
@@ -116,7 +122,7 @@ def _plain_path(path: str) -> str:
 
 
 def _complete(path: str, operation: Operation, schemas: dict[str, Any]) -> None:
-    operation["operationId"] = name = _operation_name(operation["operationId"])
+    name = operation["operationId"]
     parameters = [given for given in operation.get("parameters", ()) if given["name"] != "slash"]
     for parameter in parameters:
         _complete_parameter(parameter)
@@ -128,11 +134,13 @@ def _complete(path: str, operation: Operation, schemas: dict[str, Any]) -> None:
         operation["parameters"] = parameters
     _complete_body(name, operation, schemas)
     _complete_responses(path, operation)
+    if name in RESPONSES:
+        operation["responses"]["200"]["content"]["application/json"]["example"] = RESPONSES[name]
 
 
-def _operation_name(made: str) -> str:
-    """The function's name, of FastAPI's `<name>_<path>_<method>`."""
-    name = made.partition("_v1_")[0] if "_v1_" in made else made.split("_")[0]
+def _operation_name(made: str, path: str, method: str) -> str:
+    """The function's name, of FastAPI's `<name><path>_<method>`."""
+    name = made.removesuffix(re.sub(r"\W", "_", f"{path}_{method}"))
     return _NAMES.get(name, name)
 
 
@@ -168,11 +176,13 @@ def _complete_body(name: str, operation: Operation, schemas: dict[str, Any]) -> 
 
 def _complete_responses(path: str, operation: Operation) -> None:
     given: dict[str, Any] = operation["responses"]
-    for status, response in given.items():
+    for status, response in list(given.items()):
         content = response.get("content", {})
-        told = content.get("application/json", {}).get("schema", {})
-        if told.get("$ref") == "#/components/schemas/Problem":
+        told = content.get("application/json", {}).get("schema", {}).get("$ref", "").rpartition("/")[2]
+        if told == "Problem":
             given[status] = reference(int(status))
+        elif told in _FASTAPIS:
+            del given[status]  # added again below where anything can be invalid
     for number in statuses(operation, path):
         given.setdefault(str(number), reference(number))
     operation["responses"] = dict(sorted(given.items()))

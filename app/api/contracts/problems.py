@@ -153,7 +153,7 @@ def _response(status: int, kind: _Kind) -> dict[str, Any]:
     }
     if status == 422:
         where, _, problem = kind.detail.partition(": ")
-        example |= {"errors": [{"where": where, "problem": problem}]}  # type: ignore[dict-item]
+        example |= {"errors": [{"where": where, "problem": problem}]}
     made: dict[str, Any] = {
         "description": kind.description,
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
