@@ -16,8 +16,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from app.audio.g711 import decode, float_to_pcm, pcm_to_float
 from app.audio.recording import RecordingError, open_recording
 from app.audio.resample import resample_whole
-from app.playing import ClientError, Message, Pace, play_call, telephone_frames, telephone_messages
 from app.domain import Encoding
+from app.playing import ClientError, Message, Pace, play_call, telephone_frames, telephone_messages
 
 Script = Callable[[ServerConnection], Awaitable[None]]
 START = {"encoding": "pcm_s16le", "sample_rate": 8000, "channels": ["customer"]}

@@ -17,6 +17,7 @@ from app.cli.commands import Commands, first_api_key, parse_legs
 from app.cli.emulate import emulate
 from app.cli.exits import CliError, ExitCode
 from app.cli.show import message_line
+from app.client import KowairoError
 from app.domain import Encoding, Leg
 from app.emulators.carriers import DEFAULT_ORIGIN, DEFAULT_TCP_ORIGIN
 from app.playing import ClientError, Message, Pace, play_call, telephone_messages
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
                 play(recordings, start_message(options, legs), show, options)
                 return ExitCode.DONE
         emulate(options, legs, lambda: _opened(options.files), show, options.api_key or first_api_key())
-    except (ClientError, RecordingError, ValueError) as error:
+    except (ClientError, KowairoError, RecordingError, ValueError) as error:
         raise CliError(str(error)) from error
     return ExitCode.DONE
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
-
-import httpx
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.cli.commands import Commands
 from app.cli.exits import CliError, ExitCode
+from app.client import Client, KowairoError
+from app.client.told_shapes import DeadLetter
 
-_PATH = "/v1/dead-letters"
-_PAGE = 200
-_TIMEOUT_S = 60.0
 _DETAIL_CHARS = 300
 
 
@@ -46,9 +42,8 @@ def add_parser(commands: Commands) -> None:
 
 def run_list(options: argparse.Namespace) -> int:
     """Lists dead letters; nothing of what was to be delivered is shown."""
-    query = {} if options.endpoint is None else {"endpoint_id": options.endpoint}
-    with _client(options) as client:
-        for letter in _letters(client, query):
+    with _asking(options) as client:
+        for letter in client.dead_letters(endpoint_id=options.endpoint):
             print(_line(letter))
     return ExitCode.DONE
 
@@ -58,58 +53,40 @@ def run_redrive(options: argparse.Namespace) -> int:
     if bool(options.letters) == (options.endpoint is not None):
         raise CliError("expected ids of letters, or --endpoint, and not both", ExitCode.USAGE)
     count = 0
-    with _client(options) as client:
+    with _asking(options) as client:
         for letter in options.letters:
-            _ask(client, "POST", f"{_PATH}/{quote(letter, safe='')}/redrive")
+            client.redrive_letter(letter)
             count += 1
         more = options.endpoint is not None
         while more:
-            answer = _ask(client, "POST", f"{_PATH}/redrive", json={"endpoint_id": options.endpoint})
-            count, more = count + answer["redriven"], answer["more"]
+            answer = client.redrive_letters(options.endpoint)
+            count, more = count + answer.redriven, answer.more
     print(f"{count} put back in the queue")
     return ExitCode.DONE
 
 
-def _letters(client: httpx.Client, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    cursor: dict[str, str] = {}
-    while True:
-        page = _ask(client, "GET", _PATH, params={"limit": str(_PAGE), **query, **cursor})
-        yield from page["items"]
-        if page["next"] is None:
-            return
-        cursor = {"cursor": page["next"]}
+@contextmanager
+def _asking(options: argparse.Namespace) -> Iterator[Client]:
+    """A client of the service that was named.
 
-
-def _client(options: argparse.Namespace) -> httpx.Client:
-    headers = {}
+    Raises:
+        CliError: there is no key, or the service does not do what it is asked.
+    """
+    key = None
     if options.api_key_env is not None:
         key = os.environ.get(options.api_key_env)
         if not key:
             raise CliError(f"{options.api_key_env} is not set", ExitCode.SETTINGS)
-        headers = {"Authorization": f"Bearer {key}"}
     try:
-        return httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_S)
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise CliError(f"--url: {type(error).__name__}: expected http:// or https://") from error
+        with Client(options.url, api_key=key) as client:
+            yield client
+    except KowairoError as error:
+        raise CliError(f"{options.url}: {error}"[:_DETAIL_CHARS]) from error
 
 
-def _ask(client: httpx.Client, method: str, path: str, **options: Any) -> Any:
-    try:
-        answer = client.request(method, path, **options)
-        body = answer.json()
-    except httpx.HTTPError as error:
-        raise CliError(f"{client.base_url}: {error or type(error).__name__}") from error
-    except ValueError as error:
-        raise CliError(f"{client.base_url}: the answer is not JSON") from error
-    if not answer.is_success:
-        detail = body.get("detail", "") if isinstance(body, dict) else ""
-        raise CliError(f"{client.base_url}: HTTP {answer.status_code}: {detail}"[:_DETAIL_CHARS])
-    return body
-
-
-def _line(letter: Mapping[str, Any]) -> str:
-    why = letter["reason"] if letter["status"] is None else f"{letter['reason']} ({letter['status']})"
+def _line(letter: DeadLetter) -> str:
+    why = letter.reason if letter.status is None else f"{letter.reason} ({letter.status})"
     return (
-        f"{letter['id']}  {letter['state']:<6}  {letter['type']:<14}  {letter['timestamp']}  "
-        f"{letter['endpoint_id']}  {letter['tries']} tries, {why}"
+        f"{letter.id}  {letter.state:<6}  {letter.type:<14}  {letter.timestamp}  "
+        f"{letter.endpoint_id}  {letter.tries} tries, {why}"
     )

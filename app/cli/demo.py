@@ -13,13 +13,12 @@ from importlib import resources
 from pathlib import Path
 from types import FrameType
 
-import httpx
-
 from app.audio.recording import open_recording
 from app.cli.call import print_for_people
 from app.cli.commands import Commands, first_api_key
 from app.cli.exits import CliError, ExitCode
 from app.cli.serve import ANNOUNCEMENT, add_address_options
+from app.client import Client, KowairoError
 from app.domain import Encoding, Leg
 from app.playing import ClientError, Pace, play_call, telephone_messages
 
@@ -84,11 +83,11 @@ def _wait_until_ready(service: subprocess.Popen[str]) -> str | None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline and service.poll() is None:
         try:
-            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+            with Client(address, trust_env=False) as client:
+                client.ready()
                 return address
-        except httpx.TransportError:
-            pass  # not yet
-        time.sleep(_POLL_S)
+        except KowairoError:
+            time.sleep(_POLL_S)  # not yet
     if service.poll() is None:
         raise CliError(f"the service did not become ready within {READY_TIMEOUT_S:.0f} s")
     return None

@@ -12,12 +12,11 @@ from dataclasses import replace
 from functools import cached_property, partial
 from urllib.parse import urlsplit
 
-import httpx
-
 from app.audio.g711 import PcmArray
 from app.audio.recording import Recording
 from app.cli.carrier_options import parameters_of, trouble_of
-from app.cli.watch import Watch, WatchError, put_json
+from app.cli.watch import Watch
+from app.client import AsyncClient, KowairoError
 from app.domain import SAMPLE_RATE_HZ, Leg
 from app.emulators.base import EmulatedCall, Emulator
 from app.emulators.carriers import CARRIERS
@@ -70,12 +69,11 @@ class _Emulation:
         self._api_key = api_key
         self._complained = False
         self._several = len(legs) > self._carrier.legs
+        self._api: str = options.api_url or _api_url(self._url)
 
     async def run(self) -> None:
         """Play and show; see `emulate`."""
-        headers = {} if self._api_key is None else {"Authorization": f"Bearer {self._api_key}"}
-        base = self._options.api_url or _api_url(self._url)
-        async with httpx.AsyncClient(base_url=base, headers=headers) as client:
+        async with AsyncClient(self._api, api_key=self._api_key) as client:
             watch = Watch(client, self._show)
             endings = await asyncio.gather(
                 *(self._connection(client, watch, share) for share in self._shares()), return_exceptions=True
@@ -89,7 +87,7 @@ class _Emulation:
         channels = range(len(self._legs))
         return [(channel,) for channel in channels] if self._several else [tuple(channels)]
 
-    async def _connection(self, client: httpx.AsyncClient, watch: Watch, channels: tuple[int, ...]) -> None:
+    async def _connection(self, client: AsyncClient, watch: Watch, channels: tuple[int, ...]) -> None:
         call = self._call(channels)
         over = asyncio.Event()
         followers: list[asyncio.Task[None]] = []
@@ -156,7 +154,7 @@ class _Emulation:
             call = replace(call, call_id=f"{call.call_id}.{number + 1}")
         return self._carrier.emulator(replace(call, now_s=time.time()))
 
-    async def _expected(self, client: httpx.AsyncClient, watch: Watch, call: EmulatedCall) -> list[str]:
+    async def _expected(self, client: AsyncClient, watch: Watch, call: EmulatedCall) -> list[str]:
         """The ids under which the service will know the connections; none where it cannot be asked."""
         try:
             ids = []
@@ -167,15 +165,15 @@ class _Emulation:
                     known = await self._announced(client, known, emulator.call)
                 ids.append(await watch.id_of_next(known))
             return ids
-        except WatchError as error:
-            self._complain(error)
+        except KowairoError as error:
+            self._complain(f"{self._api}: {error}")
             return []
 
-    async def _announced(self, client: httpx.AsyncClient, uuid: str, call: EmulatedCall) -> str:
+    async def _announced(self, client: AsyncClient, uuid: str, call: EmulatedCall) -> str:
         """Tell the service what the call with this UUID is, as a dialplan does: AudioSocket itself cannot.
 
         Raises:
-            WatchError: the service cannot be told.
+            KowairoError: the service cannot be told.
         """
         metadata = dict(call.parameters)
         known: dict[str, object] = {"call_id": safe_call_id(call.call_id), "leg": call.legs[0].value}
@@ -183,15 +181,15 @@ class _Emulation:
         known |= {name: metadata.pop(name) for name in ("line", "language") if name in metadata}
         flags = ("consent", "notice_given")
         known |= {name: metadata.pop(name) == "true" for name in flags if name in metadata}
-        await put_json(client, f"/v1/ingest/audiosocket/{uuid}", {**known, "metadata": metadata})
+        await client.announce(uuid, {**known, "metadata": metadata})
         return safe_call_id(call.call_id)
 
     async def _follow(self, watch: Watch, call_id: str, over: asyncio.Event) -> None:
         try:
             if not await watch.follow(call_id, over):
                 self._complain(f"the service does not have the end of the call {call_id}")
-        except WatchError as error:
-            self._complain(error)
+        except KowairoError as error:
+            self._complain(f"{self._api}: {error}")
 
     def _complain(self, why: object) -> None:
         if not self._complained:

@@ -106,11 +106,13 @@ def _typed(message: Mapping[str, Any]) -> Event:
         "position": message.get("position"),
     }
     if kind in _RECORD_EVENTS:
-        return UtteranceEvent(**common, utterance=Utterance.model_validate(message))
+        return UtteranceEvent(
+            **common, utterance=Utterance.model_validate(_without(message, "type", "position"))
+        )
     if kind in _CALL_EVENTS:
-        return CallEvent(**common, call=Call.model_validate(message))
+        return CallEvent(**common, call=Call.model_validate(_without(message, "type", "seq", "position")))
     if kind == "alert":
-        return AlertEvent(**common, alert=Alert.model_validate(message))
+        return AlertEvent(**common, alert=Alert.model_validate(_without(message, "type")))
     if kind == "resumed" and "complete" in message:
         return ResumedEvent(**common, complete=message["complete"], reset=message.get("reset", False))
     if kind == "gap":
@@ -121,3 +123,8 @@ def _typed(message: Mapping[str, Any]) -> Event:
     if kind == "reset":
         return ResetEvent(**common, next_position=message["next_position"])
     return Event(**common)
+
+
+def _without(message: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What the event is about, without what the feed adds."""
+    return {name: value for name, value in message.items() if name not in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -78,7 +78,7 @@ class Feed:
         self.over = self._call_id is not None and event.type in _ENDS
         return None if event.type == "keepalive" else event
 
-    async def events(self, opening: Opening) -> AsyncIterator[Event]:
+    async def events(self, opening: Opening) -> AsyncGenerator[Event, None]:
         """Every event, over as many connections as it takes; see `AsyncClient.events`."""
         failures, began = 0, False
         while not self.over:
@@ -92,11 +92,11 @@ class Feed:
                         yield event
                 if self.over or _is_over(socket):
                     return
-                error: KowairoError = UnreachableError(f"{opening.url}: {_farewell(socket)}")
+                error: KowairoError = UnreachableError(_farewell(socket))
             except InvalidStatus as refused:
                 error = _refusal(refused)
             except (InvalidURI, InvalidHandshake, OSError, TimeoutError) as failure:
-                error = UnreachableError(f"{opening.url}: {failure or type(failure).__name__}")
+                error = UnreachableError(str(failure) or type(failure).__name__)
             failures += 1
             await opening.sleep(_pause_s(opening.retry, failures, error))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
 from typing import IO, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -118,7 +118,7 @@ class Client:
                     request.method, request.path, params=request.query, json=request.body
                 )
             except httpx.HTTPError as error:
-                raise unreachable(self.http.base_url, error) from error
+                raise unreachable(error) from error
             again = answer.headers.get("retry-after")
             pause_s = request.pause_s(self._retry, attempt, answer.status_code, again)
             if pause_s is None:
@@ -152,7 +152,7 @@ class Client:
                         return sum(file.write(piece) for piece in answer.iter_bytes())
                     content = answer.read()
             except httpx.HTTPError as error:
-                raise unreachable(self.http.base_url, error) from error
+                raise unreachable(error) from error
             again = answer.headers.get("retry-after")
             pause_s = request.pause_s(self._retry, attempt, answer.status_code, again)
             if pause_s is None:
@@ -246,7 +246,7 @@ class AsyncClient:
                     request.method, request.path, params=request.query, json=request.body
                 )
             except httpx.HTTPError as error:
-                raise unreachable(self.http.base_url, error) from error
+                raise unreachable(error) from error
             again = answer.headers.get("retry-after")
             pause_s = request.pause_s(self._retry, attempt, answer.status_code, again)
             if pause_s is None:
@@ -275,7 +275,7 @@ class AsyncClient:
                         return sum([file.write(piece) async for piece in answer.aiter_bytes()])
                     content = await answer.aread()
             except httpx.HTTPError as error:
-                raise unreachable(self.http.base_url, error) from error
+                raise unreachable(error) from error
             again = answer.headers.get("retry-after")
             pause_s = request.pause_s(self._retry, attempt, answer.status_code, again)
             if pause_s is None:
@@ -290,7 +290,7 @@ class AsyncClient:
         from_seq: int | None = None,
         from_position: int | None = None,
         **filters: Any,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """What happens, as it happens: to one call until its end, or to all calls for ever.
 
         A connection that breaks is made anew, and goes on where it was; `ResumedEvent`, `GapEvent` and `LaggedEvent`
@@ -354,6 +354,6 @@ class AsyncClient:
     announce = _ask_later(requests.announce)
 
 
-def unreachable(url: object, error: Exception) -> UnreachableError:
+def unreachable(error: Exception) -> UnreachableError:
     """No answer, or half of one."""
-    return UnreachableError(f"{url}: {error or type(error).__name__}")
+    return UnreachableError(str(error) or type(error).__name__)

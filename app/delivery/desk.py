@@ -74,7 +74,8 @@ class Stores:
 class DeliveryDesk:
     """Webhooks and alerts of one process.
 
-    owner: this process, as in the store's writes. resolver: looks up the names of targets. tracer: makes a span of each attempt.
+    owner: this process, as in the store's writes. resolver: looks up the names of targets. tracer: makes a span of
+    each attempt.
     """
 
     def __init__(

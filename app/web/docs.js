@@ -29,7 +29,7 @@ function shape(name, schemas) {
   return properties.map(([field, value]) => [field, typeOf(value), value.description || ""]);
 }
 
-function operation(path, verb, spec, schemas) {
+function operation(path, verb, spec, { schemas, responses }) {
   const box = element("details", "op");
   const head = element("summary");
   head.append(element("span", "verb", verb.toUpperCase()), element("span", "path", path), element("span", "what", spec.summary || ""));
@@ -43,7 +43,8 @@ function operation(path, verb, spec, schemas) {
     body.append(element("h3", "", "Body"));
     body.append(element("p", "", `${Object.keys(spec.requestBody.content).join(" or ")}`));
   }
-  for (const [status, answer] of Object.entries(spec.responses || {})) {
+  for (const [status, given] of Object.entries(spec.responses || {})) {
+    const answer = given.$ref ? responses[named(given.$ref)] : given;
     body.append(element("h3", "", `${status} ${answer.description}`));
     const content = Object.values(answer.content || {})[0];
     const name = content?.schema?.$ref && named(content.schema.$ref);
@@ -63,7 +64,7 @@ async function run() {
     for (const [verb, spec] of Object.entries(verbs)) {
       const group = spec.tags?.[0] || "other";
       if (!groups.has(group)) groups.set(group, []);
-      groups.get(group).push(operation(path, verb, spec, api.components.schemas));
+      groups.get(group).push(operation(path, verb, spec, api.components));
     }
   }
   for (const [group, operations] of groups) page.append(element("h2", "", group), ...operations);

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from app.api.call_bodies import call_report_body
 from app.cli import watch as watching
-from app.cli.watch import Watch, WatchError, put_json
+from app.cli.watch import Watch
+from app.client import AsyncClient, KowairoError, Retry
+from app.domain import Leg
 from app.playing import Message
+from app.records import record_body
+from app.results.store import CallInfo, CallState
+from tests.support.records import make_record
 
 Handler = Callable[[httpx.Request], httpx.Response]
+SUMMARY = {"duration_s": 1.0, "legs": {}}
+NOT_FOUND = {"code": "call_not_found", "title": "No such call", "detail": "unknown", "status": 404}
+
+
+def record(number: int) -> dict[str, object]:
+    """The record with this number of the call `c`."""
+    return record_body(replace(make_record("c", number - 1), seq=number))
+
+
+def call(call_id: str = "c", *, ended: bool = False) -> dict[str, Any]:
+    """The call."""
+    info = CallInfo(call_id, "default", (Leg.CUSTOMER,), 0.0)
+    if ended:
+        info = replace(info, state=CallState.ENDED, summary=SUMMARY)
+    return call_report_body(info, ())
 
 
 class Service:
@@ -23,23 +45,31 @@ class Service:
         self.steps = 0
         self.records = records
         self.page = page
-        self.looks: list[str] = []
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         """One request."""
-        self.looks.append(request.url.path)
         if not request.url.path.startswith("/v1/calls/c"):
-            return httpx.Response(404)
+            return httpx.Response(404, json=NOT_FOUND)
         if request.url.path.endswith("/utterances"):
             self.steps += 1
-            start = int(request.url.params.get("cursor", 0))
+            begin = int(request.url.params["from_seq"])
             there = min(self.steps, self.records)
-            items = [{"utterance_id": f"c.{n}"} for n in range(start, min(there, start + self.page))]
-            end = start + len(items)
-            return httpx.Response(200, json={"items": items, "next": str(end) if end < there else None})
-        ended = self.steps > self.records
-        state, summary = ("ended", {"duration_s": 1.0, "legs": {}}) if ended else ("active", None)
-        return httpx.Response(200, json={"call_id": "c", "state": state, "summary": summary})
+            end = min(there, begin + self.page - 1)
+            page = {
+                "items": [record(number) for number in range(begin, end + 1)],
+                "next": "more" if end < there else None,
+                "first_seq": 1,
+                "last_seq": there,
+                "gaps": [],
+            }
+            return httpx.Response(200, json=page)
+        return httpx.Response(200, json=call(ended=self.steps > self.records))
+
+
+def asking(handler: Handler) -> AsyncClient:
+    """A client of a service that answers so; what is refused is not asked again."""
+    transport = httpx.MockTransport(handler)
+    return AsyncClient("http://kowairo", retry=Retry(attempts=1), transport=transport)
 
 
 def followed(handler: Handler, call_id: str = "c", *, played: bool = True) -> tuple[bool, list[Message]]:
@@ -47,8 +77,7 @@ def followed(handler: Handler, call_id: str = "c", *, played: bool = True) -> tu
     shown: list[Message] = []
 
     async def go() -> bool:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="http://kowairo") as client:
+        async with asking(handler) as client:
             over = asyncio.Event()
             if played:
                 over.set()
@@ -68,8 +97,8 @@ def test_every_record_is_shown_once_and_the_summary_last(
     monkeypatch.setattr(watching, "POLL_S", 0.01)
     found, shown = followed(Service(7, page).answer, played=played)
     assert found
-    assert [message.get("utterance_id") for message in shown] == [*(f"c.{n}" for n in range(7)), None]
-    assert shown[-1] == {"type": "summary", "call_id": "c", "duration_s": 1.0, "legs": {}}
+    assert shown[:-1] == [{"type": "utterance", **record(number)} for number in range(1, 8)]
+    assert shown[-1] == {"type": "summary", "call_id": "c", **SUMMARY}
 
 
 def test_an_unknown_call_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,40 +118,30 @@ def test_a_call_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("handler", "reason"),
     [
-        (lambda _: httpx.Response(401), "http://kowairo: HTTP 401"),
+        (lambda _: httpx.Response(401), "HTTP 401"),
         (lambda _: httpx.Response(503), "HTTP 503"),
+        (lambda _: httpx.Response(200, text="<html>"), "not JSON"),
         (lambda request: (_ for _ in ()).throw(httpx.ConnectError("no route", request=request)), "no route"),
     ],
 )
 def test_a_service_that_cannot_be_asked_is_told(handler: Any, reason: str) -> None:
-    """Address and reason; the same where it is to be told something."""
-    with pytest.raises(WatchError, match=reason):
+    """With the reason."""
+    with pytest.raises(KowairoError, match=reason):
         followed(handler)
-
-    async def put() -> None:
-        transport = httpx.MockTransport(handler)
-        async with httpx.AsyncClient(transport=transport, base_url="http://kowairo") as client:
-            await put_json(client, "/v1/x", {})
-
-    with pytest.raises(WatchError, match=reason):
-        asyncio.run(put())
-
-
-def test_an_answer_that_is_no_json_is_told() -> None:
-    """Something else listens there."""
-    with pytest.raises(WatchError, match="http://kowairo: "):
-        followed(lambda _: httpx.Response(200, text="<html>"))
 
 
 def test_ids_that_are_taken_are_numbered_as_the_service_does() -> None:
     """`<id>.2` after `<id>`; an id that was given out once is not given out again."""
     taken = {"/v1/calls/c", "/v1/calls/c.2"}
 
-    async def go() -> list[str]:
-        transport = httpx.MockTransport(
-            lambda r: httpx.Response(200 if r.url.path in taken else 404, json={})
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        return (
+            httpx.Response(200, json=call(path.rpartition("/")[2])) if path in taken else httpx.Response(404)
         )
-        async with httpx.AsyncClient(transport=transport, base_url="http://kowairo") as client:
+
+    async def go() -> list[str]:
+        async with asking(answer) as client:
             watch = Watch(client, lambda _: None)
             return [await watch.id_of_next(call_id) for call_id in ("c", "c", "d", "d")]
 

@@ -92,15 +92,7 @@ def seeded(bundle: Path, folder: Path) -> Iterator[Seeded]:
     carriers = {"audiosocket": {"tenant": tenant.name}}
     settings = make_settings(bundle, **tenants.groups, carriers=carriers)
     with service_parts(settings) as parts:
-        # Deliveries go nowhere: the only name that is known is this machine's, where nobody listens.
-        desk = DeliveryDesk(
-            Stores(parts.store, parts.documents, parts.queue),
-            local_config(),
-            parts.clock,
-            parts.metrics,
-            resolver=Names({HOST: (("127.0.0.1",),)}),
-        )
-        services = replace(parts, delivery=desk)
+        services = undelivering(parts)
         app = create_app(settings, services)
         web = Api(app, services, headers=tenant.headers())
         held = Seeded(app, web, tenant, {})
@@ -108,24 +100,36 @@ def seeded(bundle: Path, folder: Path) -> Iterator[Seeded]:
         yield held
 
 
-async def hold_call(services: Services, tenant: str) -> None:
+def undelivering(parts: Services) -> Services:
+    """Parts whose webhooks go nowhere: the only name that is known is this machine's, where nobody listens."""
+    desk = DeliveryDesk(
+        Stores(parts.store, parts.documents, parts.queue),
+        local_config(),
+        parts.clock,
+        parts.metrics,
+        resolver=Names({HOST: (("127.0.0.1",),)}),
+    )
+    return replace(parts, delivery=desk)
+
+
+async def hold_call(services: Services, tenant: str, call_id: str = CALL_ID) -> None:
     """An ended call of both sides: scored, abstained on, and not speech."""
     with contextlib.suppress(CallNotFoundError):
-        await services.store.get_call(tenant, CALL_ID)
+        await services.store.get_call(tenant, call_id)
         return
     records = [
-        make_record(CALL_ID, 0),
-        make_record(CALL_ID, 1, reason=AbstainReason.UNCERTAIN),
-        make_record(CALL_ID, 2, leg=Leg.AGENT, reason=AbstainReason.POLICY),
+        make_record(call_id, 0),
+        make_record(call_id, 1, reason=AbstainReason.UNCERTAIN),
+        make_record(call_id, 2, leg=Leg.AGENT, reason=AbstainReason.POLICY),
         replace(
-            make_record(CALL_ID, 3, reason=AbstainReason.NOT_SPEECH),
+            make_record(call_id, 3, reason=AbstainReason.NOT_SPEECH),
             not_speech_kind="tone",
             not_speech_name="busy",
         ),
     ]
     await put_call(
         services.store,
-        CALL_ID,
+        call_id,
         [replace(record, seq=number) for number, record in enumerate(records, 1)],
         tenant=tenant,
         line=LINE,
@@ -140,8 +144,9 @@ async def hold_call(services: Services, tenant: str) -> None:
 
 async def hold_alert(services: Services, tenant: str) -> None:
     """An alert in the feed."""
+    key = f"ar_0123456789abcdef01234567:{CALL_ID}:1"
     body = {
-        "id": f"ar_0123456789abcdef01234567:{CALL_ID}:1",
+        "id": key,
         "rule_id": "ar_0123456789abcdef01234567",
         "rule_name": "",
         "kind": "valence",
@@ -162,7 +167,7 @@ async def hold_alert(services: Services, tenant: str) -> None:
         "utterances": 1,
         "abstained": 0,
     }
-    await carry_out(services.store, AddFeedEntry(tenant, "alert", CALL_ID, body["id"], body, "test"))
+    await carry_out(services.store, AddFeedEntry(tenant, "alert", CALL_ID, key, body, "test"))
 
 
 async def hold_letter(services: Services, tenant: str, endpoint: str) -> str:

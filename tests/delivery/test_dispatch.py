@@ -71,7 +71,9 @@ def test_while_nobody_knows_the_endpoints_the_event_itself_waits() -> None:
 
     async def use() -> None:
         clock = FakeClock()
-        (work,) = await Dispatcher(HookBook(Away(clock), clock, 5.0), clock, NullTracer()).writes_for("acme", EVENT)
+        (work,) = await Dispatcher(HookBook(Away(clock), clock, 5.0), clock, NullTracer()).writes_for(
+            "acme", EVENT
+        )
         assert work.key == "?:call-1:call_ended:5"
         assert work.call_id == "call-1"
         assert event_of(work.payload) == EVENT

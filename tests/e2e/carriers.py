@@ -14,12 +14,12 @@ import httpx
 from app.audio.g711 import PcmArray
 from app.audio.recording import open_recording
 from app.cli.demo import sample_call
-from app.playing import Pace, telephone_frames
 from app.domain import Encoding, Leg
 from app.emulators.base import EmulatedCall
 from app.emulators.carriers import CARRIERS
 from app.emulators.play import Played, Playing, play
 from app.emulators.trouble import NO_TROUBLE, Trouble
+from app.playing import Pace, telephone_frames
 from tests.e2e.streams import Record
 from tests.support.server import RunningServer, eventually
 

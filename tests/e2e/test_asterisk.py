@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from app.playing import Pace
 from app.domain import Leg
 from app.emulators.base import EmulatedCall
 from app.emulators.carriers import CARRIERS
 from app.emulators.play import Playing, play
+from app.playing import Pace
 from tests.e2e.carriers import OUTCOMES, free_address, sample_frames
 from tests.e2e.streams import Record
 from tests.support.asterisk import Asterisk, missing, running_asterisk

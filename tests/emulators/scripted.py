@@ -12,11 +12,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request
 
 from app.audio.g711 import PcmArray
-from app.playing import Pace
 from app.domain import Leg
 from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
 from app.emulators.play import Played, Playing, play
 from app.emulators.trouble import Trouble
+from app.playing import Pace
 
 CALL = EmulatedCall("c-1", (Leg.CUSTOMER,), path="/v1/ingest/scripted")
 BRIEF = 0.2

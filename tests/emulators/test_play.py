@@ -9,13 +9,13 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from app.audio.g711 import PcmArray, decode
-from app.playing import ClientError, Pace
 from app.domain import Encoding, Leg
 from app.emulators.audiosocket import AudiosocketEmulator
 from app.emulators.base import EmulatedCall, Emulator, Handshake, Message
 from app.emulators.native import NativeEmulator
 from app.emulators.play import Played, Playing, play
 from app.emulators.trouble import Key, Stretch, Trouble
+from app.playing import ClientError, Pace
 from app.wire.audiosocket import AudioSocketProtocol
 from app.wire.base import Audio, Dtmf, Pause, Resume, Start, Stop, WireEvent
 from app.wire.carrier import CarrierConfig, UpgradeRequest

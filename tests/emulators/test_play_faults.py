@@ -12,12 +12,12 @@ from websockets.http11 import Request, Response
 
 from app.audio.g711 import PcmArray
 from app.audio.recording import RecordingError
-from app.playing import ClientError, Pace
 from app.domain import Leg
 from app.emulators.audiosocket import AudiosocketEmulator
 from app.emulators.base import EmulatedCall, Message
 from app.emulators.native import NativeEmulator
 from app.emulators.play import Playing, play
+from app.playing import ClientError, Pace
 from tests.emulators.scripted import BRIEF, CALL, Script, ScriptedEmulator, Service, fast, run, tones
 
 
