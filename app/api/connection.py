@@ -19,6 +19,7 @@ from app.api.endings import (
     IDLE,
     SLOW_READER,
     SUPERSEDED,
+    TURNED_AWAY,
     Ending,
     failed,
     overloaded,
@@ -111,8 +112,8 @@ class Connection:
                 await self._finish(ending, writer)
                 return ending
         except DrainingError:
-            await self._finish(DRAINED, writer)
-            return DRAINED
+            await self._finish(TURNED_AWAY, writer)
+            return TURNED_AWAY
         finally:
             writer.cancel()
 
@@ -365,7 +366,9 @@ class Connection:
     async def _finish(self, ending: Ending, writer: asyncio.Task[None]) -> None:
         """Says what is left to say, and closes."""
         if ending.close_code is not None:
-            for payload in self._protocol.farewell(ending.error, draining=ending in (DRAINED, IDLE)):
+            for payload in self._protocol.farewell(
+                ending.error, draining=ending in (DRAINED, TURNED_AWAY, IDLE)
+            ):
                 await self._say(payload)
         self._outbox.close()
         with contextlib.suppress(TimeoutError, PeerGoneError):

@@ -21,6 +21,8 @@ COMPLETED = Ending("completed", CloseCode.DONE, "done")
 HUNG_UP = Ending("completed", None)
 DISCONNECTED = Ending("disconnected", None)
 DRAINED = Ending("drained", CloseCode.DRAINING, "draining")
+TURNED_AWAY = Ending("drained", CloseCode.DRAINING, "draining; retry-after=1")
+"""Of a call that came when the process was about to end."""
 IDLE = Ending("idle", CloseCode.DRAINING, "idle")
 SUPERSEDED = Ending("disconnected", CloseCode.POLICY, "superseded")
 SLOW_READER = Ending("slow_reader", CloseCode.POLICY, "slow_reader")

@@ -47,6 +47,12 @@ class ProblemError(Exception):
         return Response(orjson.dumps(body), self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
+def draining() -> ProblemError:
+    """The process ends, and takes nothing new."""
+    detail = "try again: another process will take it"
+    return ProblemError(503, "draining", "The service shuts down", detail, {"Retry-After": "1"})
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Makes every error of the application a problem: ours, the router's 404 and 405, validation, faults."""
     app.exception_handler(ProblemError)(_problem)

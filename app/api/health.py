@@ -41,6 +41,7 @@ async def readyz(services: ServicesDep, response: Response) -> dict[str, Any]:
     if services.registry.draining:
         status = "draining"
         response.status_code = 503
+        response.headers["Retry-After"] = "1"
     engine = services.engine
     return {
         "status": status,

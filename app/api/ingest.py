@@ -11,7 +11,7 @@ from app.api.connection import Connection, Manner, always
 from app.api.deps import Services, get_services
 from app.api.doors import Door
 from app.api.endings import Ending
-from app.api.errors import ProblemError
+from app.api.errors import ProblemError, draining
 from app.api.transport import WebSocketTransport
 from app.telemetry.logs import get_logger
 from app.wire.carrier import Carrier, RefusedError, UpgradeRequest
@@ -46,6 +46,9 @@ async def _serve(websocket: WebSocket, name: str, path_secret: str | None) -> No
     services = get_services(websocket)
     log = get_logger(__name__).bind(carrier=name if name in services.doors else "(unknown)")
     request = upgrade_request(websocket, path_secret)
+    if services.registry.draining:
+        await websocket.send_denial_response(draining().response())
+        return
     try:
         door = _admitted(services, name, request, websocket)
     except RefusedError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.access.principal import Principal
 from app.api.deps import Services
-from app.api.errors import ProblemError
+from app.api.errors import ProblemError, draining
 from app.api.live_query import CallQuery, FeedQuery, LiveQuery, number_after
 from app.api.protocol import call_body
 from app.api.queries import CALL_ID
@@ -124,12 +124,6 @@ def _subscribed(services: Services, tenant: str, which: LiveFilter, call_feed: s
         ) from None
     except PublisherClosedError:
         raise draining() from None
-
-
-def draining() -> ProblemError:
-    """The refusal at a shutdown."""
-    detail = "connect again: another process will answer"
-    return ProblemError(503, "draining", "The service shuts down", detail, {"Retry-After": "1"})
 
 
 def _options(services: Services) -> ViewOptions:

@@ -16,8 +16,8 @@ from app.access.credentials import chosen_subprotocol
 from app.access.principal import Principal, Scope
 from app.api.auth import AccessError, access_problem, access_wire_error
 from app.api.deps import Services, get_services
-from app.api.errors import ProblemError
-from app.api.live_opening import OpenedFeed, draining, open_call, open_feed
+from app.api.errors import ProblemError, draining
+from app.api.live_opening import OpenedFeed, open_call, open_feed
 from app.api.live_query import CallQuery, FeedQuery, read_query
 from app.api.live_wire import ws_event, ws_keepalive
 from app.api.registry import DrainingError

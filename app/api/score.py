@@ -14,7 +14,7 @@ from app.access.principal import Principal, Scope
 from app.accounting import CallSummary
 from app.api.auth import limit_problem
 from app.api.deps import ServicesDep, requires
-from app.api.errors import ProblemError
+from app.api.errors import ProblemError, draining
 from app.api.limits import TenantLimitError
 from app.api.protocol import Problem, ScoreBody
 from app.api.queries import known_query
@@ -119,6 +119,8 @@ async def score(
     Send it as the body or as the form field `file`. It is treated as a live call would be, from its line's
     profile on, and is not kept: neither the audio nor the records.
     """
+    if services.registry.draining:
+        raise draining()
     options = replace(options, tenant=principal.tenant)
     limits = services.access.limits
     try:

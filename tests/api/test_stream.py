@@ -10,10 +10,11 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from app.settings import Settings
+from tests.support.server import eventually
 from tests.support.service import ServerThread, make_settings, server
 from tests.support.streams import (
     RATE_HZ,
@@ -293,6 +294,29 @@ def test_shutdown_flushes_and_sends_callers_elsewhere(plain: Settings) -> None:
         assert (silent.close_code, silent.close_reason) == (1001, "draining")
     call = asyncio.run(live.services.store.get_call("default", "drained"))
     assert (call.outcome, call.utterances) == ("drained", 1)
+
+
+def test_a_call_may_come_to_its_own_end_during_the_grace(bundle: Path) -> None:
+    """Meanwhile new ones are turned away, with the time after which to try elsewhere."""
+    settings = make_settings(bundle, stream={"drain_grace_s": 60})
+    with server(settings) as live, started(live.stream_url, call_id="graced") as talking:
+        live.begin_end()
+        eventually(lambda: True if live.services.registry.draining else None)
+        with opened(live.stream_url) as late:
+            listen(late)
+            assert (late.close_code, late.close_reason) == (1001, "draining; retry-after=1")
+        with pytest.raises(InvalidStatus) as refused:
+            connect(live.url.replace("http", "ws", 1) + "/v1/ingest/twilio", proxy=None)
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.headers["Retry-After"] == "1"
+        upload = httpx.post(f"{live.url}/v1/score", content=b"x", trust_env=False)
+        assert (upload.status_code, upload.json()["code"]) == (503, "draining")
+        ready = httpx.get(f"{live.url}/readyz", trust_env=False)
+        assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
+        assert say(talking, [STOP])[-1]["type"] == "summary"
+        assert talking.close_code == 1000
+    call = asyncio.run(live.services.store.get_call("default", "graced"))
+    assert call.outcome == "completed"
 
 
 def test_one_call_too_many_is_sent_away(bundle: Path) -> None:
