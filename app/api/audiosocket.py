@@ -15,12 +15,13 @@ from fastapi import APIRouter, Depends, Response
 from app.access.principal import Principal, Scope
 from app.api.auth import looks_after_all
 from app.api.bodies import strict_body
-from app.api.connection import Connection, always
+from app.api.connection import Connection
 from app.api.deps import Services, ServicesDep, requires
 from app.api.doors import Door
 from app.api.errors import ProblemError
 from app.api.expected import ExpectedCalls, Registration, RegistrationsFullError
 from app.api.ingest import manner, note_call
+from app.api.manner import always
 from app.api.protocol import Problem
 from app.api.queries import known_query
 from app.api.transport import TcpTransport

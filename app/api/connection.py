@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from app.api.auth import limit_wire_error
@@ -26,6 +26,7 @@ from app.api.endings import (
     refused,
 )
 from app.api.limits import TenantLimitError
+from app.api.manner import Manner
 from app.api.messages import reply_text
 from app.api.registry import CallLiveError, DrainingError, TooManyCallsError
 from app.api.resumption import take_up
@@ -43,34 +44,6 @@ from app.wire.replies import encode_ready
 T = TypeVar("T")
 _LAST_CHANCE_S = 1.0
 _OWN_SOURCES = ("rest", "keys")
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How a kind of connection is treated.
-
-    start_timeout_s: longest wait for the start of the call. idle_timeout_s: longest silence of the peer afterwards,
-    None for any. tick_s: how often the protocol is told the time while nothing comes, None for never.
-    ids: how many ids are tried where the call's is taken (`<id>.2` …); 1 refuses it. prepare: what else must hold
-    for a call to be taken; may complete its start, raises `WireError`. resumable: `ready` gives the secret with which
-    a call that breaks off may be taken up again.
-    """
-
-    start_timeout_s: float
-    idle_timeout_s: float | None = None
-    tick_s: float | None = None
-    ids: int = 1
-    prepare: Callable[[CallStart], CallStart] = lambda start: start
-    resumable: bool = False
-
-
-def always(tenant: str) -> Callable[[], Awaitable[str]]:
-    """For peers that were let in before: whose calls they bring."""
-
-    async def admit() -> str:
-        return tenant
-
-    return admit
 
 
 class Interrupted(Exception):  # noqa: N818 (not an error: someone else ended the connection)

@@ -7,11 +7,12 @@ from starlette.websockets import WebSocket
 
 from app.access.refusal import Reason, Refusal
 from app.api.auth import AccessError, access_problem, same_origin
-from app.api.connection import Connection, Manner, always
+from app.api.connection import Connection
 from app.api.deps import Services, get_services
 from app.api.doors import Door
 from app.api.endings import Ending
 from app.api.errors import ProblemError, draining
+from app.api.manner import Manner, always
 from app.api.transport import WebSocketTransport
 from app.telemetry.logs import get_logger
 from app.wire.carrier import Carrier, RefusedError, UpgradeRequest

@@ -8,8 +8,9 @@ from starlette.websockets import WebSocket
 from app.access.credentials import chosen_subprotocol
 from app.access.principal import Scope
 from app.api.auth import AccessError, access_wire_error
-from app.api.connection import Connection, Manner
+from app.api.connection import Connection
 from app.api.deps import get_services
+from app.api.manner import Manner
 from app.api.transport import WebSocketTransport
 from app.wire.base import Start, WireError, WireEvent
 from app.wire.carrier import CarrierProtocol, Payload
