@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 from app.api.deps import Services
-from app.api.protocol import call_body
+from app.api.recorder import closing
 from app.results.publish import LiveEvent
-from app.results.store import CallInfo, CallState, Stored, StoreError
-from app.results.writes import CloseCall
+from app.results.store import CallInfo, Stored, StoreError
 from app.telemetry.logs import get_logger
 
 INTERRUPTED = "interrupted"
@@ -83,23 +81,10 @@ async def end_orphans(services: Services, tenant: str) -> int:
 
 
 async def _end(services: Services, call: CallInfo) -> None:
-    now = services.clock.now()
-    ended = replace(call, state=CallState.ENDED, outcome=INTERRUPTED, ended_at=now)
-    body = {**call_body(ended), "summary": None}
-    close = CloseCall(
-        call.tenant,
-        call.call_id,
-        INTERRUPTED,
-        now,
-        None,
-        body,
-        await services.privacy.retention.ttl_for(call.tenant, call.line),
-        now + services.settings.stream.resume_window_s,
-        services.owner,
-    )
+    _, close = await closing(services, call, INTERRUPTED, None)
     (answer,) = await services.store.write([close])
     if isinstance(answer, Stored) and not answer.duplicate:
         services.metrics.calls.labels(INTERRUPTED).inc()
         get_logger(__name__).warning("call_interrupted", call_id=call.call_id)
-        event = LiveEvent("call_ended", call.call_id, body, call.tenant, call.line, answer.position)
+        event = LiveEvent("call_ended", call.call_id, close.body, call.tenant, call.line, answer.position)
         services.publisher.publish(event)

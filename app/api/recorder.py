@@ -33,6 +33,26 @@ def secret_digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+async def closing(
+    services: Services, call: CallInfo, outcome: str, summary: Mapping[str, Any] | None
+) -> tuple[CallInfo, CloseCall]:
+    """The call as it is once it has ended now, and the write that says so; summary: None where nobody knows it."""
+    now = services.clock.now()
+    ended = replace(call, state=CallState.ENDED, outcome=outcome, ended_at=now, summary=summary)
+    write = CloseCall(
+        call.tenant,
+        call.call_id,
+        outcome,
+        now,
+        summary,
+        {**call_body(ended), "summary": summary},
+        await services.privacy.retention.ttl_for(call.tenant, call.line),
+        now + services.settings.stream.resume_window_s if outcome in RESUMABLE else None,
+        services.owner,
+    )
+    return ended, write
+
+
 class CallRecorder:
     """Keeps the results of one call. All on one event loop.
 
@@ -102,26 +122,8 @@ class CallRecorder:
 
     async def close(self, outcome: str, summary: Mapping[str, Any]) -> None:
         """Puts the end of the call on record."""
-        services, now = self._services, self._services.clock.now()
-        limits = services.settings.stream
-        resume_until = now + limits.resume_window_s if outcome in RESUMABLE else None
-        self.info = replace(
-            self.info, state=CallState.ENDED, outcome=outcome, ended_at=now, summary=dict(summary)
-        )
-        body = {**call_body(self.info), "summary": dict(summary)}
-        info = self.info
-        write = CloseCall(
-            info.tenant,
-            info.call_id,
-            outcome,
-            now,
-            summary,
-            body,
-            await services.privacy.retention.ttl_for(info.tenant, info.line),
-            resume_until,
-            info.owner,
-        )
-        await self._event("close_call", "call_ended", body, write)
+        self.info, write = await closing(self._services, self.info, outcome, dict(summary))
+        await self._event("close_call", "call_ended", write.body, write)
 
     def publish(self, event: LiveEvent) -> None:
         """Tells those who watch what is not kept."""

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from app.results.store import CallFilter, CallInfo, CallState
 
 
 def matches(info: CallInfo, which: CallFilter) -> bool:
     """Whether a call is one of those asked for."""
-    checks: Iterator[bool] = iter(
-        (
-            which.line in (None, info.line),
-            which.state in (None, info.state),
-            which.team in (None, info.team),
-            which.outcome in (None, info.outcome),
-            which.since is None or info.started_at >= which.since,
-            which.until is None or info.started_at < which.until,
-        )
+    return (
+        which.line in (None, info.line)
+        and which.state in (None, info.state)
+        and which.team in (None, info.team)
+        and which.outcome in (None, info.outcome)
+        and (which.since is None or info.started_at >= which.since)
+        and (which.until is None or info.started_at < which.until)
     )
-    return all(checks)
 
 
 def resumable(info: CallInfo, secret_digest: str, now: float) -> bool:
